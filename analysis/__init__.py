@@ -1,0 +1,1 @@
+"""Judgments: pure functions of samples and of earlier state."""

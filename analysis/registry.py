@@ -1,0 +1,120 @@
+"""How rules and use functions are declared and found."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+import analysis.rules
+import analysis.use
+from analysis.model import RESOURCES, Advise, Evaluate, Facts, Kind, ResourceUse, Rule, Scale
+
+UseFunction = Callable[[Facts], "ResourceUse | None"]
+
+_rules: dict[str, Rule] = {}
+_uses: dict[str, UseFunction] = {}
+
+
+def rule(
+    *,
+    resource: str,
+    cause: str,
+    kind: Kind,
+    unit: str,
+    warning: float,
+    critical: float | None,
+    source: str,
+    explanation: str,
+    gate: str = "none",
+    next_steps: tuple[str, ...] = (),
+    scale: Scale = Scale.LINEAR,
+    advise: Advise | None = None,
+) -> Callable[[Evaluate], Evaluate]:
+    """
+    Declare a rule; the function's name becomes its id.
+
+    Args:
+        resource: The resource it charges, one of RESOURCES.
+        cause: The cause group: findings of one group are charged once.
+        kind: What the signal measures.
+        unit: Unit of the signal.
+        warning: From here it is a warning.
+        critical: From here it is critical; None when it can only warn.
+        source: Where the thresholds come from.
+        explanation: What it means, for a tired reader.
+        gate: The least activity below which it says nothing, in words.
+        next_steps: What to look at next.
+        scale: LOG for rates and latencies, LINEAR for shares.
+        advise: Gives the advice once it is raised.
+
+    Returns:
+        A decorator that leaves the function as it is.
+
+    Raises:
+        ValueError: When the id is taken, the resource unknown or the thresholds reversed.
+
+    """
+
+    def declare(function: Evaluate) -> Evaluate:
+        name = function.__name__
+        if name in _rules and _rules[name].evaluate.__module__ != function.__module__:
+            raise ValueError(f"two rules are called {name}")
+        if resource not in RESOURCES or (critical is not None and critical <= warning):
+            raise ValueError(f"rule {name}: unknown resource or thresholds reversed")
+        _rules[name] = Rule(
+            name, resource, cause, kind, unit, warning, critical, scale, source, gate,
+            explanation, next_steps, function, advise,
+        )  # fmt: skip
+        return function
+
+    return declare
+
+
+def use(resource: str) -> Callable[[UseFunction], UseFunction]:
+    """
+    Declare the function that tells a resource's use.
+
+    Args:
+        resource: One of RESOURCES.
+
+    Returns:
+        A decorator that leaves the function as it is.
+
+    """
+
+    def declare(function: UseFunction) -> UseFunction:
+        _uses[resource] = function
+        return function
+
+    return declare
+
+
+def discover_rules() -> dict[str, Rule]:
+    """
+    Find every rule by walking `analysis.rules`; there is no list to edit.
+
+    Returns:
+        dict id -> rule, by id.
+
+    """
+    _import_all(analysis.rules.__path__, "analysis.rules")
+    return dict(sorted(_rules.items()))
+
+
+def discover_uses() -> dict[str, UseFunction]:
+    """
+    Find every use function by walking `analysis.use`.
+
+    Returns:
+        dict resource -> function, in the order of RESOURCES.
+
+    """
+    _import_all(analysis.use.__path__, "analysis.use")
+    return {r: _uses[r] for r in RESOURCES if r in _uses}
+
+
+def _import_all(path: list[str], package: str) -> None:
+    """Import each module of a package."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")

@@ -1,0 +1,1 @@
+"""Rules: one function each, one module per resource."""

@@ -1,0 +1,1 @@
+"""Utilization, saturation and errors: one module per resource."""

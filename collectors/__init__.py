@@ -1,0 +1,1 @@
+"""Facts: what the kernel said, or why it did not."""

@@ -1,0 +1,1 @@
+"""The program: schedule, sweep, report, serve."""
