@@ -11,6 +11,7 @@ from collectors.text import decimal, lines_of, natural
 
 RESOURCES = ("cpu", "memory", "io", "irq")
 _MICROSECONDS = 1e6
+_AVERAGES = (b"avg10", b"avg60", b"avg300")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def parse(raw: bytes) -> dict[str, Line]:
     for kind, *fields in lines_of(raw):
         pairs = dict(f.split(b"=", 1) for f in fields if b"=" in f)
         try:
-            averages = [decimal(pairs[k]) / 100 for k in (b"avg10", b"avg60", b"avg300")]
-            table[kind.decode("ascii")] = Line(*averages, natural(pairs[b"total"]))
+            ten, minute, five = (decimal(pairs[k]) / 100 for k in _AVERAGES)
+            table[kind.decode("ascii")] = Line(ten, minute, five, natural(pairs[b"total"]))
         except (KeyError, UnicodeDecodeError) as error:
             raise ValueError(f"not a pressure line: {kind[:20]!r}") from error
     return table

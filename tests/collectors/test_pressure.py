@@ -10,7 +10,9 @@ from collectors.base import Context
 from collectors.model import Cause, Unavailable
 from collectors.pressure import collect, parse
 
-FILE = "some avg10=1.50 avg60=0.25 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={}\n"
+FILE = """some avg10=1.50 avg60=0.25 avg300=0.00 total={}
+full avg10=0.00 avg60=0.00 avg300=0.00 total={}
+"""
 
 
 def test_a_line_is_read_in_ratios_and_microseconds():
@@ -20,7 +22,7 @@ def test_a_line_is_read_in_ratios_and_microseconds():
 
 @pytest.mark.parametrize("bad", [b"some avg10=nan avg60=0 avg300=0 total=1", b"some total=1", b"x"])
 def test_garbage_is_refused(bad):
-    with pytest.raises(ValueError, match="number|pressure"):
+    with pytest.raises(ValueError, match=r"number|pressure"):
         parse(bad)
 
 
