@@ -271,6 +271,7 @@ class Rule:
         next_steps: What to look at next.
         evaluate: Reads the signal; None when it cannot say.
         advise: Gives the advice once it is raised.
+        at_once: One sweep suffices: the signal is an event that does not repeat.
 
     """
 
@@ -288,6 +289,7 @@ class Rule:
     next_steps: tuple[str, ...]
     evaluate: Evaluate
     advise: Advise | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +386,7 @@ class Assessment:
         resources: Resource to its use.
         anomalies: Active ones, worst first.
         recommendations: Ordered by the deduction they answer.
-        cannot_say: Rules whose input is unknown.
+        rules: Every enabled rule to whether it is active: "active", "quiet" or "unknown".
 
     """
 
@@ -397,4 +399,4 @@ class Assessment:
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     anomalies: tuple[Anomaly, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
-    cannot_say: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)

@@ -30,6 +30,7 @@ def rule(
     next_steps: tuple[str, ...] = (),
     scale: Scale = Scale.LINEAR,
     advise: Advise | None = None,
+    at_once: bool = False,
 ) -> Callable[[Evaluate], Evaluate]:
     """
     Declare a rule; the function's name becomes its id.
@@ -47,6 +48,7 @@ def rule(
         next_steps: What to look at next.
         scale: LOG for rates and latencies, LINEAR for shares.
         advise: Gives the advice once it is raised.
+        at_once: One sweep suffices: the signal is an event that does not repeat.
 
     Returns:
         A decorator that leaves the function as it is.
@@ -64,7 +66,7 @@ def rule(
             raise ValueError(f"rule {name}: unknown resource or thresholds reversed")
         _rules[name] = Rule(
             name, resource, cause, kind, unit, warning, critical, scale, source, gate,
-            explanation, next_steps, function, advise,
+            explanation, next_steps, function, advise, at_once,
         )  # fmt: skip
         return function
 

@@ -1,0 +1,131 @@
+"""A page of metrics that nothing can poison."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.metrics_catalog import FAMILIES, HISTOGRAM
+from exporter.metrics_page import Distribution, Page, render
+
+HOSTILE = [
+    'a"b\\c\nsysdx_health_score 0\n',
+    b"\xff\xfe".decode("utf-8", "surrogateescape"),
+    "\x1b[31mred\x07\r\n",
+    "\u202egnp.exe\u2028",
+    "x" * 500,
+    "# EOF\n",
+    "",
+]
+
+
+def families(text):
+    return {f.name: f for f in parse_text(text.decode())}
+
+
+@given(st.text() | st.sampled_from(HOSTILE), st.floats())
+def test_any_name_and_any_number_leave_a_page_that_both_parsers_read(name, number):
+    page = Page()
+    page.add("sysdx_resource_utilization_ratio", number, "disk", name)
+    page.add("sysdx_health_score", 50)
+    text, openmetrics = render([page])
+    assert families(text)["sysdx_health_score"].samples[0].value == 50
+    names = [f.name for f in parse_openmetrics(openmetrics.decode())]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_cannot_forge_a_line(name):
+    page = Page()
+    page.add("sysdx_resource_utilization_ratio", 0.5, "disk", name)
+    text = render([page])[0].decode()
+    assert [line.split("{")[0] for line in text.splitlines()[2:]] == [
+        "sysdx_resource_utilization_ratio"
+    ]
+
+
+def test_unknown_is_absent_and_no_number_is_dropped_and_counted():
+    page = Page()
+    page.add("sysdx_health_score", None)
+    page.add("sysdx_health_coverage_ratio", float("nan"))
+    assert render([page])[0] == b""
+    assert dict(page.dropped) == {("sysdx_health_coverage_ratio", "not_finite"): 1}
+
+
+def test_a_series_exists_once():
+    page = Page()
+    page.add("sysdx_health_score", 1)
+    page.add("sysdx_health_score", 2)
+    assert render([page])[0].splitlines()[-1] == b"sysdx_health_score 1.0"
+    assert page.dropped["sysdx_health_score", "duplicate"] == 1
+
+
+def test_wrong_labels_are_a_mistake_of_ours():
+    with pytest.raises(ValueError, match="labels"):
+        Page().add("sysdx_health_score", 1, "extra")
+
+
+def test_a_family_that_outgrows_its_limit_keeps_its_largest_and_the_worst_of_the_rest():
+    page = Page()
+    page.add("sysdx_resource_utilization_ratio", 0.1, "network", "")
+    for number in range(1000):
+        page.add("sysdx_resource_utilization_ratio", number / 1000, "network", f"veth{number}")
+    page.cut(1500)
+    samples = {
+        s.labels["device"]: s.value
+        for s in families(render([page])[0])["sysdx_resource_utilization_ratio"].samples
+    }
+    assert len(samples) == 128
+    assert {"", "veth999"} <= set(samples)
+    assert samples["other"] == 0.873
+
+
+def test_the_whole_page_stays_below_its_limit():
+    page = Page()
+    for number in range(1000):
+        name = f"d{number}"
+        page.add("sysdx_resource_utilization_ratio", 0.5, "disk", name)
+        page.add("sysdx_resource_errors_total", 5, "disk", name, "io")
+        page.add("sysdx_resource_saturation_ratio", 0.5, "disk", name, "queue")
+    page.cut(100)
+    assert page.series() <= 100
+
+
+def test_an_edge_belongs_to_its_bucket_and_buckets_are_cumulative():
+    distribution = Distribution((0.1, 0.5, 1.0))
+    for value in (0.05, 0.1, 0.5, 2.0):
+        distribution.observe(value)
+    assert distribution.buckets() == [("0.1", 2), ("0.5", 3), ("1.0", 3), ("+Inf", 4)]
+    assert distribution.total == pytest.approx(2.65)
+
+
+def filled():
+    page = Page()
+    for family in FAMILIES:
+        labels = ["x"] * len(family.labels)
+        if family.type == HISTOGRAM:
+            page.add_histogram(family.name, Distribution((0.5, 1.0)), *labels)
+        else:
+            page.add(family.name, 1, *labels)
+    return page
+
+
+def test_every_family_of_the_contract_is_read_by_both_parsers():
+    text, openmetrics = render([filled()])
+    read = {s.name for f in families(text).values() for s in f.samples}
+    assert {f.name for f in FAMILIES if f.type != HISTOGRAM} <= read
+    assert len(list(parse_openmetrics(openmetrics.decode()))) == len(FAMILIES)
+
+
+def test_promtool_has_nothing_to_say_about_the_contract():
+    found = subprocess.run(
+        ["promtool", "check", "metrics"], input=render([filled()])[0], capture_output=True
+    )
+    assert (found.stdout, found.stderr, found.returncode) == (b"", b"", 0)
