@@ -107,16 +107,15 @@ class Context:
         """
         start = time.monotonic()
         yield start
-        step = 1
-        while not self.cancelled.is_set():
+        target = 0.0
+        while target < self.duration:
+            elapsed = time.monotonic() - start
+            # A tenth of an interval, because a wait may end a little early.
+            step = int(elapsed / self.interval + 0.1) + 1
             target = min(step * self.interval, self.duration)
-            wait = start + target - time.monotonic()
-            if (wait > 0 and self.cancelled.wait(wait)) or self.duration <= 0:
+            if self.cancelled.wait(max(target - elapsed, 0.0)):
                 return
             yield time.monotonic()
-            if target >= self.duration:
-                return
-            step = max(step + 1, int((time.monotonic() - start) / self.interval) + 1)
 
     def read(self, path: Path, limit: int = READ_LIMIT) -> bytes:
         """

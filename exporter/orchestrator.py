@@ -119,8 +119,8 @@ class Orchestrator:
 
         """
         new = Orchestrator(collectors, paths)
-        new._memories |= {n: m for n, m in self._memories.items() if n in collectors}  # noqa: SLF001
-        new._stuck = self._stuck  # noqa: SLF001
+        new._memories |= {n: m for n, m in self._memories.items() if n in collectors}
+        new._stuck = self._stuck
         return new
 
     def _start(self, name: str, window: Window, results: queue.SimpleQueue[Outcome]) -> _Turn:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
@@ -193,8 +194,14 @@ class WebServer:
 
     def _serve(self) -> None:
         """Wait for clients until told to end."""
+        next_look = 0.0
         while not self._ended.is_set():
             wasyncore.loop(timeout=_LOOK_INTERVAL, use_poll=True, map=self._map, count=1)
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + _LOOK_INTERVAL
+                for listener in self._listeners:
+                    listener.end_overdue(now)
 
     def _stop_listening(self) -> None:
         """Close the listening sockets; their wake-up pipes stay."""
@@ -221,6 +228,17 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc] # the library has no types
         self.write(content)
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc] # the library has no types
+    """A parser that takes every malformed request for the client's mistake."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Parse the head of a request; what only the standard library refuses is refused too."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # an address like [::1, a length of thousands of digits
+            raise ParsingError("Malformed request line or header") from error
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc] # the library has no types
     """
     A connection that knows how long its client has been taking.
@@ -232,6 +250,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc] # the library has no types
     """
 
     error_task_class = _ErrorTask
+    parser_class = _Parser
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.since = time.monotonic()
@@ -272,29 +291,22 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc] # the library has no types
         """
         self._max_connections = max_connections
         self._client_timeout = client_timeout
-        self._next_look = 0.0
 
-    def readable(self) -> bool:
-        """Tell whether to accept; called at least every half second."""
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + _LOOK_INTERVAL
-            self.maintenance(now)
-        accepting: bool = super().readable()
-        return accepting
-
-    def maintenance(self, now: float) -> None:
+    def end_overdue(self, now: float) -> None:
         """
-        End the connections whose time is up.
+        End the connections whose time is up; called between two waits.
+
+        A mark for the library to close them later would not do: it closes when
+        the socket takes bytes, and that of a client that never reads does not.
 
         Args:
             now: The monotonic clock [s].
 
         """
-        for channel in self.active_channels.values():
+        for channel in [*self.active_channels.values()]:
             allowed = self._client_timeout if channel.is_waiting else _DELIVERY_TIMEOUT
             if now - channel.since > allowed:
-                channel.will_close = True
+                channel.handle_close()
 
     def handle_accept(self) -> None:
         """Take a connection; when it is the last free one, end the one that waited longest."""

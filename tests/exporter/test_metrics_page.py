@@ -126,6 +126,9 @@ def test_every_family_of_the_contract_is_read_by_both_parsers():
 
 def test_promtool_has_nothing_to_say_about_the_contract():
     found = subprocess.run(
-        ["promtool", "check", "metrics"], input=render([filled()])[0], capture_output=True
+        ["promtool", "check", "metrics"],
+        input=render([filled()])[0],
+        capture_output=True,
+        check=False,
     )
     assert (found.stdout, found.stderr, found.returncode) == (b"", b"", 0)

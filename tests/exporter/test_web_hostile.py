@@ -21,7 +21,7 @@ from exporter.web import Application, MetricsPages, ServiceState, WebServer
 
 TEXT = b"sysdx_health_score 87\n" * 100
 PAGES = MetricsPages(TEXT, gzip.compress(TEXT), TEXT, gzip.compress(TEXT))
-STATE = ServiceState("1", "host", "", True, False, 5.0, None, (), None, False)  # noqa: FBT003
+STATE = ServiceState("1", "host", "", True, False, 5.0, None, (), None, False)
 LARGE = b'"' + b"x" * (8 << 20) + b'"'
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PATIENT = 60.0  # [s] a client timeout that no test waits for
@@ -224,7 +224,6 @@ def test_clients_that_do_not_read_delay_nobody(start: Start, connect: Connect) -
     server = start()
     slow = [connect(server) for _ in range(3 * web_server.THREADS)]
     for connection in slow:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /report HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
     for _ in range(10):
         assert scrape(server, connect) == TEXT
@@ -238,7 +237,6 @@ def test_a_client_that_never_reads_is_dropped(
     monkeypatch.setattr(web_server, "_DELIVERY_TIMEOUT", 0.3)
     server = start()
     connection = connect(server)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.sendall(b"GET /report HTTP/1.1\r\nHost: localhost\r\n\r\n")
     deadline = time.monotonic() + PATIENCE
     while server._listeners[0].active_channels:
@@ -313,6 +311,7 @@ def test_large_bodies_are_413(start: Start, connect: Connect, head: bytes) -> No
         b"POST /-/reload HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"POST /-/reload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"POST /-/reload HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"GET /%ff%fe%00?%ff=%00 HTTP/1.1\r\n\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
         b"* / HTTP/1.1\r\n\r\n",
