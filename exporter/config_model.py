@@ -1,4 +1,9 @@
-"""The settings: their names, units, limits and defaults."""
+"""
+The settings: their names, units, limits and defaults.
+
+The text under each setting is its description in the JSON Schema, where the
+default is added to it (`exporter.config_schema`).
+"""
 
 from __future__ import annotations
 
@@ -47,9 +52,7 @@ class Known:
 class Section(BaseModel):
     """What all parts of the configuration share: closed, frozen, no guessing of types."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Address = Annotated[
@@ -103,7 +106,7 @@ class ScheduleTime(Section):
 Seconds = Annotated[float, duration("1s", "1h")]
 Interval = Annotated[float, duration("100ms", "5m")]
 Timeout = Annotated[float, duration("1s", "2h")]
-ProbeNames = tuple[Annotated[str, OneOf("probe", "probes")], ...]
+ProbeNames = tuple[Annotated[str, OneOf("probe", "probes", _DEEP)], ...]
 FocusNames = tuple[Annotated[str, OneOf("focus", fixed=FOCUS)], ...]
 
 

@@ -82,6 +82,22 @@ class Quantity:
         """The allowed values, in words."""
         return f"{self.low} to {self.high}"
 
+    def accept(self, raw: object, info: ValidationInfo) -> float | int:
+        """
+        Read a value; from code, which gives no context, a plain number will do.
+
+        Args:
+            raw: What the file or the code holds.
+            info: Carries the context.
+
+        Returns:
+            In seconds or bytes.
+
+        """
+        if info.context is None and isinstance(raw, (int, float)):
+            return raw
+        return self.read(raw)
+
     def read(self, raw: object) -> float | int:
         """
         Read a value.
@@ -121,7 +137,7 @@ class Quantity:
 
         """
         scaled = round(value * self.divisor)
-        fits = [(u, f) for u, f in self.units if scaled % f == 0 and scaled >= 2 * f]
+        fits = [(u, f) for u, f in self.units if scaled % f == 0 and scaled >= f]
         unit, factor = fits[-1] if fits else self.units[0]
         return f"{scaled // factor}{unit}"
 
@@ -153,8 +169,8 @@ class Quantity:
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:  # noqa: PLW3201
         """Tell pydantic to read and write it this way."""
-        return core_schema.no_info_plain_validator_function(
-            self.read, serialization=core_schema.plain_serializer_function_ser_schema(self.write)
+        return core_schema.with_info_plain_validator_function(
+            self.accept, serialization=core_schema.plain_serializer_function_ser_schema(self.write)
         )
 
     def __get_pydantic_json_schema__(  # noqa: PLW3201
@@ -222,12 +238,12 @@ class OneOf:
     A name from a list, for use in `Annotated[str, …]`.
 
     The list comes with the validation's context, as it is known only when the
-    modules that define the names are loaded; without a context any name will do.
+    modules that define the names are loaded; without any list every name will do.
 
     Attributes:
         what: What the name stands for.
         attribute: The list's name in the context.
-        fixed: The list itself, when it is always the same.
+        fixed: The list itself, where it is known beforehand.
         more: Where the whole list can be seen.
 
     """
@@ -252,10 +268,10 @@ class OneOf:
             ValueError: With the allowed names and the nearest.
 
         """
-        if info.context is None and not self.fixed:
-            return name
-        options = self.fixed or sorted(getattr(info.context, self.attribute))
-        if name in options:
+        options: Iterable[str] = self.fixed
+        if self.attribute and info.context is not None:
+            options = sorted(getattr(info.context, self.attribute))
+        if not options or name in options:
             return name
         hint = nearest(name, options)
         allowed = listed(options, self.more)

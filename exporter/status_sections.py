@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.text import percent
@@ -112,7 +112,7 @@ def _partial(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _anomalies(anomalies: list[Any] | Any) -> str:
+def _anomalies(anomalies: Sequence[Any]) -> str:
     """Render the active anomalies, worst first."""
     known = [mapping(anomaly) for anomaly in anomalies]
     known.sort(key=lambda a: _SEVERITIES.index(_severity(a)))
@@ -171,8 +171,8 @@ def _culprit(culprit: Mapping[str, Any]) -> str:
 def _evidence(evidence: Mapping[str, Any]) -> str:
     """Render a number and where it comes from."""
     value = quantity(evidence.get("value"), evidence.get("unit"))
-    source = f"<small>{text(evidence['source'])}</small>" if evidence.get("source") else ""
-    return f"<tr><td>{text(evidence.get('text'))}</td><td>{value}</td><td>{source}</td></tr>"
+    source = f" <small>{text(evidence['source'])}</small>" if evidence.get("source") else ""
+    return f"<tr><td>{text(evidence.get('text'))}{source}</td><td>{value}</td><td></td></tr>"
 
 
 def _deductions(summary: Mapping[str, Any]) -> str:
@@ -204,7 +204,7 @@ def _points(points: float | None) -> str:
     return UNKNOWN if points is None else f"{points:.1f}"
 
 
-def _advice(recommendations: list[Any] | Any) -> str:
+def _advice(recommendations: Sequence[Any]) -> str:
     """Render what can be done."""
     return card("What to do", "".join(_one_advice(mapping(r)) for r in recommendations))
 
@@ -266,7 +266,7 @@ def _use(summary: Mapping[str, Any]) -> str:
     )
     return card(
         "Utilization, saturation, errors",
-        f'<div class="wide"><table>{head}{"".join(rows)}</table></div>{legend}',
+        f'<div class="wide"><table class="use">{head}{"".join(rows)}</table></div>{legend}',
     )
 
 

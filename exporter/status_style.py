@@ -74,7 +74,8 @@ footer{padding-top:4px;padding-bottom:32px;font-size:14px}
 footer ul{display:flex;flex-wrap:wrap;gap:6px 18px}
 @media (max-width:640px){.hero{align-items:flex-start;gap:16px}.hero svg{width:92px;height:92px}
 .hero .verdict{font-size:17px}.card{padding:16px}.top .when{margin-left:0}.spark{display:none}
-.bar{width:56px}}
+.bar{width:56px}.cost{display:none}
+.use td:nth-child(3){min-width:150px}.pairs td:first-child{width:auto}}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 # No script, no frame, nothing from elsewhere; the one style sheet is named by its hash.
