@@ -14,14 +14,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from analysis.model import RESOURCES
-from exporter.config_value import (
-    OneOf,
-    absolute_path,
-    crontab,
-    duration,
-    listen_address,
-    size,
-)
+from exporter.config_quantity import duration, size
+from exporter.config_value import OneOf, absolute_path, crontab, listen_address
 
 _STANDARD = ("runqlat", "biolatency", "tcpconnlat", "tcpretrans")
 _DEEP = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,7 +19,7 @@ _MAX_NODES = 20_000
 _MAX_DEPTH = 20
 _MAX_PROBLEMS = 100  # a wrong file altogether needs no longer list
 
-Path_ = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,19 @@ class Document:
         data: The values, in plain mappings, tuples and scalars.
         lines: Path of each key and list item to its line.
         texts: Path of each scalar to what was written.
+        unread: Paths of the scalars that stand for nothing; their problem is reported.
         problems: What is wrong with the file as YAML.
 
     """
 
     file: str
     data: Any = None
-    lines: dict[Path_, int] = field(default_factory=dict)
-    texts: dict[Path_, str] = field(default_factory=dict)
+    lines: dict[Keys, int] = field(default_factory=dict)
+    texts: dict[Keys, str] = field(default_factory=dict)
+    unread: set[Keys] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def line(self, path: Path_) -> int | None:
+    def line(self, path: Keys) -> int | None:
         """
         Find the line of a key.
 
@@ -102,7 +104,7 @@ class Document:
                 return self.lines[path[:length]]
         return None
 
-    def report(self, path: Path_, text: str, line: int | None = None) -> None:
+    def report(self, path: Keys, text: str, line: int | None = None) -> None:
         """
         Add a problem.
 
@@ -116,7 +118,7 @@ class Document:
         self.problems.append(Problem(self.file, where, dotted(path), text))
 
 
-def dotted(path: Path_) -> str:
+def dotted(path: Keys) -> str:
     """
     Write a path as people do.
 
@@ -168,7 +170,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     The 1.1 rules would make a number of 1:30, a date of 2024-01-01 and a truth of no.
     """
 
-    yaml_implicit_resolvers: Mapping[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -199,7 +201,10 @@ def _parse(document: Document, text: str) -> None:
         line = root.start_mark.line + 1
         document.report((), 'holds no settings; write them as "key: value" lines', line)
     else:
-        document.data = _Walk(document).visit(root, ())
+        try:
+            document.data = _Walk(document).visit(root, ())
+        except _TooMuchError:
+            document.report((), "is too large, or endless, with its aliases filled in")
 
 
 def _too_deep(text: str) -> bool:
@@ -220,10 +225,21 @@ def _syntax(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         said = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"is no valid YAML: {label(said, 200)}", mark.line + 1 if mark else None
+        hint = "; indent with spaces, not tabs" if _tabbed(text, mark) else ""
+        return f"is no valid YAML: {label(said, 200)}{hint}", mark.line + 1 if mark else None
     position = getattr(error, "position", 0) or 0
     line = text.encode()[:position].count(b"\n") + 1
     return "is no valid YAML: it has a control character", line
+
+
+def _tabbed(text: str, mark: yaml.Mark | None) -> bool:
+    """Tell whether a line is indented with a tab."""
+    line = "" if mark is None else "".join(text.split("\n")[mark.line : mark.line + 1])
+    return "\t" in line[: len(line) - len(line.lstrip())]
+
+
+class _TooMuchError(Exception):
+    """Aliases make more of a file than anybody could have meant."""
 
 
 class _Walk:
@@ -239,26 +255,19 @@ class _Walk:
         self._document = document
         self._left = _MAX_NODES
 
-    def visit(self, node: yaml.Node, path: Path_) -> Any:
+    def visit(self, node: yaml.Node, path: Keys) -> Any:
         """Return the value of a node, whatever it is."""
         self._left -= 1
         if self._left < 0 or len(path) > _MAX_DEPTH:
-            if self._left >= 0:  # said once
-                self._left = -1
-            return self._too_much(node)
+            raise _TooMuchError
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return self._sequence(node, path)
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, path)
 
-    def _too_much(self, node: yaml.Node) -> None:
-        """Report once that aliases multiply the file."""
-        text = "is too large with its aliases filled in"
-        if not any(problem.text == text for problem in self._document.problems):
-            self._document.report((), text, node.start_mark.line + 1)
-
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
         """Return a mapping; of equal keys the first."""
         table: dict[str, Any] = {}
         for key, value in node.value:
@@ -274,21 +283,17 @@ class _Walk:
                 continue
             self._document.lines[inner] = line
             table[key.value] = self.visit(value, inner)
-            if self._left < 0:
-                break
         return table
 
-    def _sequence(self, node: yaml.SequenceNode, path: Path_) -> tuple[Any, ...]:
+    def _sequence(self, node: yaml.SequenceNode, path: Keys) -> tuple[Any, ...]:
         """Return a list."""
         items = []
         for number, item in enumerate(node.value):
             self._document.lines[*path, number] = item.start_mark.line + 1
             items.append(self.visit(item, (*path, number)))
-            if self._left < 0:
-                break
         return tuple(items)
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path_) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
         """Return a single value; of an unknown kind none."""
         text: str = node.value
         self._document.texts[path] = text
@@ -299,7 +304,10 @@ class _Walk:
         if kind not in _SCALARS or not re.fullmatch(pattern, text, re.ASCII):
             said = f"{shown(text)} cannot be read as {label(node.tag)}; write the plain value"
             self._document.report(path, said)
+            self._document.unread.add(path)
             return text
+        if kind == "null":
+            return None
         if kind == "bool":
             return text.casefold() == "true"
-        return {"null": lambda _: None, "int": int, "float": float}[kind](text)
+        return int(text) if kind == "int" else float(text)

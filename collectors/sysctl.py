@@ -1,0 +1,97 @@
+"""Kernel settings that rules and advice look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from collectors.base import Context, collector
+from collectors.model import Unavailable
+from collectors.text import label
+
+_IPV4 = (
+    "tcp_congestion_control", "tcp_rmem", "tcp_wmem", "tcp_mem", "udp_mem", "tcp_max_syn_backlog",
+    "tcp_tw_reuse", "tcp_max_tw_buckets", "tcp_max_orphans", "tcp_keepalive_time",
+    "tcp_keepalive_intvl", "tcp_keepalive_probes", "ip_local_port_range", "tcp_fin_timeout",
+    "tcp_slow_start_after_idle", "tcp_fastopen", "tcp_syncookies", "tcp_notsent_lowat",
+    "tcp_mtu_probing", "neigh.default.gc_thresh1", "neigh.default.gc_thresh2",
+    "neigh.default.gc_thresh3",
+)  # fmt: skip
+_CORE = (
+    "somaxconn", "netdev_budget", "netdev_budget_usecs", "netdev_max_backlog", "rmem_max",
+    "wmem_max", "rmem_default", "default_qdisc",
+)  # fmt: skip
+_VM = (
+    "swappiness", "overcommit_memory", "overcommit_ratio", "dirty_ratio",
+    "dirty_background_ratio", "min_free_kbytes", "watermark_scale_factor",
+    "dirty_expire_centisecs", "dirty_writeback_centisecs", "zone_reclaim_mode", "max_map_count",
+    "extfrag_threshold", "compaction_proactiveness", "panic_on_oom",
+)  # fmt: skip
+_KERNEL = ("numa_balancing", "pid_max", "threads-max", "sched_latency_ns", "dmesg_restrict")
+_FS = (
+    "file-max", "nr_open", "inotify.max_user_instances", "inotify.max_user_watches",
+    "inotify.max_queued_events", "aio-max-nr", "aio-nr",
+)  # fmt: skip
+WANTED: tuple[str, ...] = (
+    *(f"net.ipv4.{n}" for n in _IPV4),
+    *(f"net.core.{n}" for n in _CORE),
+    *(f"vm.{n}" for n in _VM),
+    *(f"kernel.{n}" for n in _KERNEL),
+    *(f"fs.{n}" for n in _FS),
+    "net.ipv6.neigh.default.gc_thresh3",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SysctlSample:
+    """
+    Kernel settings.
+
+    Attributes:
+        values: Dotted name to value with single blanks; None where this kernel has none.
+
+    """
+
+    values: Mapping[str, str | None]
+
+
+@collector(category="kernel")
+def collect(ctx: Context) -> SysctlSample:
+    """
+    Read each wanted setting once.
+
+    Args:
+        ctx: Paths.
+
+    Returns:
+        The settings.
+
+    Raises:
+        Unavailable: When there is no sysctl tree.
+
+    Source:
+        /proc/sys, Documentation/admin-guide/sysctl.
+
+    """
+    tree = ctx.paths.proc / "sys"
+    if not tree.is_dir():
+        raise Unavailable(f"{tree} does not exist")
+    raws = {name: ctx.try_read(tree / name.replace(".", "/"), limit=4096) for name in WANTED}
+    return SysctlSample({n: None if r is None else parse(r) for n, r in raws.items()})
+
+
+def parse(raw: bytes) -> str:
+    """
+    Read a setting.
+
+    Args:
+        raw: The file's content.
+
+    Returns:
+        The value, its fields separated by single blanks.
+
+    """
+    return label(b" ".join(raw.split()), 128)

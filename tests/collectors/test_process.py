@@ -1,0 +1,183 @@
+"""Processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from collectors.base import Context
+from collectors.command_line import shown
+from collectors.process import collect
+from collectors.process_scan import parse_delay, parse_io, parse_stat
+
+
+def line(pid, comm="sh", state="S", ticks=0, start=100, parent=1, threads=1, pages=10, faults=0):
+    after = [state, parent, 0, 0, 0, 0, 0, 0, 0, faults, 0, ticks, 0, 0, 0, 20, 0, threads, 0]
+    return f"{pid} ({comm}) " + " ".join(map(str, [*after, start, 0, pages, *[0] * 28])) + "\n"
+
+
+def stats(*lines):
+    return {f"proc/{text.split()[0]}/stat": text for text in lines}
+
+
+def by_pid(processes):
+    return {p.pid: p for p in processes}
+
+
+def test_a_name_may_hold_anything_and_forges_nothing():
+    row = parse_stat(line(7, comm="x) R 1\n8 (y").encode())
+    assert (row.pid, row.state, row.comm) == (7, "S", b"x) R 1\n8 (y")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"7 (x", b"7 x) S 1", b"7 (x) S 1", b"7 (x) SS" + b" 1" * 30, b"7 (x) 5" + b" 1" * 30],
+)
+def test_what_is_no_process_is_refused(raw):
+    with pytest.raises(ValueError, match="not a"):
+        parse_stat(raw)
+
+
+def test_cpu_time_is_of_the_window(host):
+    ticks = os.sysconf("SC_CLK_TCK")
+    sample = collect(
+        host(stats(line(7, ticks=1000)), stats(line(7, ticks=1000 + 2 * ticks)), step=4)
+    )
+    assert by_pid(sample.top_cpu)[7].cpu == pytest.approx(0.5)
+
+
+def test_a_reused_pid_is_another_process(host):
+    sample = collect(host(stats(line(7, ticks=9000)), stats(line(7, ticks=50, start=999))))
+    new = by_pid(p for p in sample.top_cpu if p.state != "X")[7]
+    assert new.cpu == pytest.approx(50 / os.sysconf("SC_CLK_TCK"))
+    assert (sample.started, sample.exited, sample.total) == (1, 1, 1)
+
+
+def test_a_process_that_ended_is_still_listed_with_what_it_used(host):
+    gone = {"proc/7/stat": None, **stats(line(8))}
+    sample = collect(host(stats(line(7)), stats(line(7, ticks=80), line(8)), gone))
+    assert [(p.pid, p.state) for p in sample.top_cpu] == [(7, "X")]
+
+
+def test_blocked_means_uninterruptible_twice_in_a_row(host):
+    once, twice = line(7, state="D"), line(8, state="D")
+    sample = collect(host(stats(line(7), twice), stats(once, twice)))
+    assert [p.pid for p in sample.blocked] == [8]
+
+
+def test_zombies_are_counted_by_their_parent(host):
+    files = stats(line(5, comm="bad"), *(line(n, state="Z", parent=5) for n in (6, 7)))
+    assert collect(host(files, files)).zombie_parents == {"bad (5)": 2}
+
+
+def test_the_filters_of_the_command_line_choose_what_is_listed(host):
+    files = stats(line(7), line(8)) | {"proc/8/cgroup": "0::/system.slice/web.service\n"}
+    ctx = host(files, files)
+    ctx.options["cgroup"] = "/sys/fs/cgroup/system.slice"
+    assert [p.pid for p in collect(ctx).top_memory] == [8]
+    ctx = host(files, files)
+    ctx.options["pid"] = 7
+    assert [p.pid for p in collect(ctx).top_memory] == [7]
+
+
+def test_missing_counters_are_unknown():
+    assert parse_io(b"rchar: 5\nread_bytes: x\n") == (None, None)
+    assert parse_io(b"read_bytes: 4096\nwrite_bytes: 8192\n") == (4096, 8192)
+    assert [parse_delay(b) for b in (b"", b"1", b"1 x 2", b"5 77 2\n")] == [None, None, None, 77]
+
+
+def test_a_burning_process_is_first_and_this_one_is_left_out():
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        sample = collect(Context(duration=1.0, interval=0.5))
+    finally:
+        burner.kill()
+        burner.wait()
+    first = sample.top_cpu[0]
+    assert (first.pid, first.comm.startswith("python")) == (burner.pid, True)
+    assert 0.3 < first.cpu < 1.1
+    listed = {p.pid for top in (sample.top_cpu, sample.top_memory, sample.top_fds) for p in top}
+    assert os.getpid() not in listed
+
+
+def test_bytes_to_storage_are_those_that_were_written(tmp_path):
+    code = (
+        "import os, time\n"
+        "time.sleep(0.3)\n"
+        f"f = os.open({str(tmp_path / 'x')!r}, os.O_WRONLY | os.O_CREAT)\n"
+        "os.write(f, bytes(8 << 20)); os.fsync(f); time.sleep(5)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        sample = collect(Context(duration=1.5, interval=0.5))
+    finally:
+        writer.kill()
+        writer.wait()
+    found = by_pid(sample.top_io)[writer.pid]
+    assert found.write_bytes_per_second * sample.window_seconds == pytest.approx(8 << 20, rel=0.1)
+
+
+def test_totals_agree_with_ps():
+    sample = collect(Context(duration=0.0))
+    counted = subprocess.run(["ps", "-eo", "pid="], capture_output=True, text=True, check=True)
+    assert abs(sample.total - len(counted.stdout.split())) <= 10
+    assert sum(sample.states.values()) == sample.total
+
+
+def test_open_files_of_a_process_are_those_it_opened():
+    code = (
+        "f = [open('/dev/null') for _ in range(997)]; print(flush=True); import time; time.sleep(9)"
+    )
+    opener = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        opener.stdout.readline()
+        sample = collect(Context(duration=0.0, options={"top": 40}))
+    finally:
+        opener.kill()
+        opener.communicate()
+    assert by_pid(sample.top_fds)[opener.pid].fds == 997 + 3
+
+
+def test_a_hostile_name_is_shown_harmless():
+    child = os.fork()
+    if child == 0:
+        ctypes.CDLL(None).prctl(15, b"a) R\n\x1b[31m\xff")
+        while True:
+            pass
+    try:
+        time.sleep(0.1)
+        sample = collect(Context(duration=0.6, interval=0.3, options={"top": 50}))
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert by_pid(sample.top_cpu)[child].comm == "a) R\\x0a\\x1b[31m\N{REPLACEMENT CHARACTER}"
+
+
+SECRET = b"hunter2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [b"mysql", b"--password=" + SECRET],
+        [b"mysql", b"--password", SECRET],
+        [b"curl", b"https://user:" + SECRET + b"@host/path"],
+        [b"env", b"API_TOKEN=" + SECRET],
+        [b"x", b"-auth-key", SECRET],
+    ],
+)
+def test_a_redacted_command_line_tells_no_secret(words):
+    assert SECRET.decode() not in shown(words, "redacted")
+    assert shown(words, "argv0") == words[0].decode()
+
+
+def test_a_command_line_is_read_only_when_configured():
+    plain = collect(Context(duration=0.0)).top_memory
+    told = collect(Context(duration=0.0, options={"command_line": "argv0"})).top_memory
+    assert {p.command_line for p in plain} == {None}
+    assert any(p.command_line for p in told)
