@@ -117,6 +117,21 @@ class Context:
                 return
             yield time.monotonic()
 
+    def ends(self) -> Iterator[float]:
+        """
+        Visit only the window's two ends, for what has no peak worth its cost.
+
+        Yields:
+            The monotonic time at the start and at the end [s]; a cancelled
+            window ends early, one of no duration has one instant.
+
+        """
+        start = time.monotonic()
+        yield start
+        if self.duration > 0:
+            self.cancelled.wait(max(start + self.duration - time.monotonic(), 0.0))
+            yield time.monotonic()
+
     def read(self, path: Path, limit: int = READ_LIMIT) -> bytes:
         """
         Read a small kernel file whole.

@@ -110,7 +110,7 @@ class Track(Generic[K]):
         """Time between the first and the last reading [s]."""
         return self.times[-1] - self.times[0] if self.times else 0.0
 
-    def keys(self) -> tuple[K, ...]:
+    def names(self) -> tuple[K, ...]:
         """
         Return the counters of the last reading.
 

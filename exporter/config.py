@@ -39,7 +39,7 @@ _WANTED = {
     "bool_type": "true or false",
     "string_type": "text, in quotes where it looks like a number",
     "tuple_type": "a list, like [a, b]",
-    "mapping_type": "a mapping, or {} for nothing",
+    "dict_type": "a mapping, or {} for nothing",
 }
 _TRUTHS = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
 _LIMITS = {

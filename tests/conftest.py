@@ -27,6 +27,12 @@ class FakeContext(Context):
             self.paths = _paths(root)
             yield 1000.0 + number * self.interval
 
+    def ends(self) -> Iterator[float]:
+        ticks = list(range(len(self.roots)))
+        for number in dict.fromkeys((ticks[0], ticks[-1])):
+            self.paths = _paths(self.roots[number])
+            yield 1000.0 + number * self.interval
+
 
 def _paths(root: Path) -> Paths:
     return Paths(root / "proc", root / "sys", root / "root")

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from analysis.model import RESOURCES
@@ -138,6 +140,33 @@ def test_every_key_of_the_schema_tells_what_it_is_with_unit_and_default() -> Non
         section = "$ref" in setting and path[-1] != "schedule"
         if not section and len(path) > 1 and path != ("schedule",):
             assert re.search(r"\[.+\].* Default: .+\.$|\[.+\].*by default", text), (path, text)
+
+
+def test_the_committed_file_and_each_default_fit_the_schema() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(FILE.read_text(encoding="utf-8")), schema)
+    jsonschema.validate(Config().model_dump(mode="json"), schema)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"webb": {}},
+        {"web": {"client_timeout": 5}},
+        {"web": {"client_timeout": "5sec"}},
+        {"web": {"listen_address": "localhost"}},
+        {"store": {"keep": 0}},
+        {"profiles": {"deep": {"probes": ["runqlt"]}}},
+        {"profiles": {"deep": {"focus": ["stack"]}}},
+        {"profiles": {"deep": {"schedule": {"evry": "6h"}}}},
+        {"rules": {"cpu_steal": {"warning": "high"}}},
+        {"log": {"level": "warn"}},
+    ],
+)
+def test_an_editor_sees_what_is_wrong_in_a_single_value(wrong: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, json_schema())
 
 
 def test_the_schema_tells_a_default_the_way_it_is_written_in_a_file() -> None:

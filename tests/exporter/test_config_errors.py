@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.config import PROBES, ConfigError, Known, Problem, load
 
@@ -69,7 +71,7 @@ ONE_PROBLEM = [
     ("web: {client_timeout: 5S}", 1, "web.client_timeout", "one of ms, s, m, h, d, like 10s"),
     ("web: {client_timeout: 1.5s}", 1, "web.client_timeout", '"1.5s" is no duration'),
     ("web: {client_timeout: -5s}", 1, "web.client_timeout", '"-5s" is no duration'),
-    ("web: {client_timeout: ٥s}", 1, "web.client_timeout", "is no duration"),
+    ("web: {client_timeout: \u0665s}", 1, "web.client_timeout", "is no duration"),
     ("web: {client_timeout: true}", 1, "web.client_timeout", "true is no duration"),
     ("web: {client_timeout: 0s}", 1, "web.client_timeout", "out of range; use 100ms to 10m"),
     ("store: {max_size: 50MB}", 1, "store.max_size", "did you mean 50MiB?"),
@@ -95,7 +97,7 @@ ONE_PROBLEM = [
     # names
     ("collectors:\n  disabled:\n    - disc", 3, "collectors.disabled[0]", "did you mean disk?"),
     ("rules: {cpu_steel: {}}", 1, "rules.cpu_steel", "did you mean cpu_steal?"),
-    ("profiles: {deep: {probes: [x, a]}}", 1, "profiles.deep.probes[0]", "(allowed: biolatency,"),
+    ("profiles: {deep: {probes: [x]}}", 1, "profiles.deep.probes[0]", "(allowed: biolatency,"),
     ("profiles: {deep: {focus: [stack]}}", 1, "profiles.deep.focus[0]", "did you mean stacks?"),
     ("profiles: {deep: {focus: [all, all]}}", 1, "profiles.deep.focus[1]", "in the list twice"),
     # what does not go together
@@ -161,9 +163,8 @@ ONE_PROBLEM = [
         "this date never comes",
     ),
     (
-        "profiles:\n  quick: {enabled: false}\n  standard: {enabled: false}\n"
-        "  deep: {enabled: false}",
-        2,
+        "profiles: {quick: {enabled: false}, standard: {enabled: false}, deep: {enabled: false}}",
+        1,
         "profiles.quick.enabled",
         "no profile is enabled",
     ),
@@ -219,6 +220,7 @@ def test_one_mistake_is_one_problem_at_its_line_with_the_way_out(
     )
 
 
+PIECES = [b"&a ", b"*a", b"{", b"[", b": ", b"\n", b"- ", b"!!int ", b"null", b"~", b"''", b"1s"]
 EVERYTHING = """\
 web:
   listen_adress: 1.2.3.4:80
@@ -270,9 +272,9 @@ def test_the_error_reads_as_one_line_per_problem(tmp_path: Path) -> None:
     path.write_text("profiles:\n  quick:\n    timeout: 5s\nlog: {levle: info}\n")
     with pytest.raises(ConfigError) as caught:
         load(path, KNOWN)
+    timeout = "5s is not longer than the duration 10s (the default); use at least 11s"
     assert str(caught.value).splitlines() == [
-        f"{path}:3: profiles.quick.timeout: 5s is not longer than the duration 10s "
-        "(the default); use at least 11s",
+        f"{path}:3: profiles.quick.timeout: {timeout}",
         f"{path}:4: log.levle: unknown key; did you mean level? (allowed: level, format)",
     ]
 
@@ -331,6 +333,25 @@ def test_a_hostile_file_is_refused_quickly(problems: Problems, text: bytes, said
 def test_an_endless_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="longer than 1 MiB"):
         load(Path("/dev/zero"), KNOWN)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_file_gives_settings_or_problems(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    text = bytearray((Path(__file__).parents[2] / "config.yaml").read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 20)))
+        text[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from(PIECES))
+    path = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    path.write_bytes(text)
+    try:
+        load(path, KNOWN)
+    except ConfigError as error:
+        assert error.problems
+        assert len(str(error).splitlines()) == min(101, len(error.problems))
 
 
 def test_what_was_written_cannot_forge_a_line(problems: Problems) -> None:

@@ -1,0 +1,263 @@
+"""Memory: what it holds, and what the kernel does to find more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from collectors.base import Context, collector
+from collectors.model import UNKNOWN, Cause, Distribution, Unavailable
+from collectors.rates import Track, distribution, ratio
+from collectors.text import label, natural
+
+_KIB = 1024
+_COUNTS = ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp")
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """
+    One swap device.
+
+    Attributes:
+        name: Device or file.
+        kind: partition or file.
+        size_bytes: Its size [bytes].
+        used_bytes: In use [bytes].
+        priority: The kernel fills the highest first.
+
+    """
+
+    name: str
+    kind: str
+    size_bytes: int
+    used_bytes: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """
+    Memory during the window.
+
+    Attributes:
+        window_seconds: Observed time [s].
+        total_bytes: Usable memory [bytes].
+        available_bytes: What programs can still get without swapping [bytes].
+        utilization: 1 less available by total [ratio].
+        meminfo: Field to value [bytes]; the HugePages_ counts are pages.
+        increases: vmstat counter to its increase in the window; None when it went back.
+        totals: vmstat counter to its value since boot, of those that count mishaps.
+        swap_total_bytes: All swap [bytes].
+        swap_used_bytes: Of it in use [bytes].
+        swaps: The swap devices.
+        huge_pages: Mode of transparent huge pages: always, madvise or never.
+        huge_pages_defrag: How the kernel looks for them.
+
+    """
+
+    window_seconds: float
+    total_bytes: int | None
+    available_bytes: int | None
+    utilization: Distribution = UNKNOWN
+    meminfo: Mapping[str, int] = field(default_factory=dict)
+    increases: Mapping[str, int | None] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
+    swap_total_bytes: int | None = None
+    swap_used_bytes: int | None = None
+    swaps: tuple[Swap, ...] = ()
+    huge_pages: str | None = None
+    huge_pages_defrag: str | None = None
+
+    def per_second(self, *names: str) -> float | None:
+        """
+        Give the summed rate of vmstat counters.
+
+        Args:
+            names: The counters; those that this kernel does not have are left out.
+
+        Returns:
+            Their rate over the window [1/s]; None when none is known.
+
+        """
+        known = [self.increases[n] for n in names if n in self.increases]
+        if not known or None in known or self.window_seconds <= 0:
+            return None
+        return sum(k or 0 for k in known) / self.window_seconds
+
+
+def parse_meminfo(raw: bytes) -> dict[str, int]:
+    """
+    Parse the memory table.
+
+    Args:
+        raw: Content of /proc/meminfo, or of a node's meminfo.
+
+    Returns:
+        dict field -> value [bytes], or [pages] for the HugePages_ counts.
+
+    Raises:
+        ValueError: When a value is no number.
+
+    Source:
+        /proc/meminfo, Documentation/filesystems/proc.rst.
+
+    """
+    table: dict[str, int] = {}
+    for line in raw.split(b"\n"):
+        name, colon, rest = line.partition(b":")
+        if not colon:
+            continue
+        value, *unit = rest.split() or [b""]
+        key = label(name.split()[-1] if name.split() else b"")
+        table[key] = natural(value) * (_KIB if unit[:1] == [b"kB"] else 1)
+    return table
+
+
+def parse_vmstat(raw: bytes) -> dict[str, int]:
+    """
+    Parse the table of virtual memory counters.
+
+    Args:
+        raw: Content of /proc/vmstat.
+
+    Returns:
+        dict counter -> value since boot; a line of another form is left out.
+
+    Source:
+        /proc/vmstat, mm/vmstat.c.
+
+    """
+    pairs = (line.split(b" ") for line in raw.split(b"\n"))
+    return {
+        pair[0].decode("ascii", "replace"): int(pair[1])
+        for pair in pairs
+        if len(pair) == 2 and pair[1].isdigit() and len(pair[1]) <= 20  # noqa: PLR2004
+    }
+
+
+def parse_swaps(raw: bytes) -> tuple[Swap, ...]:
+    """
+    Parse the list of swap devices.
+
+    Args:
+        raw: Content of /proc/swaps.
+
+    Returns:
+        The devices.
+
+    Raises:
+        ValueError: When a line is not of the kernel's form.
+
+    Source:
+        /proc/swaps, proc(5).
+
+    """
+    swaps = []
+    for line in raw.split(b"\n")[1:]:
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) < 5:  # noqa: PLR2004
+            raise ValueError(f"not a swap device: {line[:40]!r}")
+        name, kind, size, used, priority = fields[-5], *fields[-4:]
+        number = int(priority) if priority.lstrip(b"-").isdigit() else 0
+        swaps.append(
+            Swap(label(name), label(kind), natural(size) * _KIB, natural(used) * _KIB, number)
+        )
+    return tuple(swaps)
+
+
+def parse_choice(raw: bytes) -> str | None:
+    """
+    Read which of several words is chosen.
+
+    Args:
+        raw: Such as "always [madvise] never".
+
+    Returns:
+        The bracketed word; None when there is none.
+
+    """
+    _, opened, rest = raw.partition(b"[")
+    word, closed, _ = rest.partition(b"]")
+    return label(word) if opened and closed else None
+
+
+# Counters whose increase says something; the rest of vmstat are page counts.
+_INTERESTING = (
+    "pgfault", "pgmajfault", "pswpin", "pswpout", "pgpgin", "pgpgout", "oom_kill",
+    "pgscan_", "pgsteal_", "allocstall", "compact_", "thp_", "workingset_refault", "numa_",
+    "drop_", "kswapd_", "pginodesteal", "swap_ra", "zswp", "pgmigrate", "balloon_",
+)  # fmt: skip
+_MISHAPS = ("oom_kill", "pgmajfault", "compact_fail", "thp_fault_fallback")
+
+
+@collector(category="memory", essential=True)
+def collect(ctx: Context) -> MemorySample:
+    """
+    Follow what is available through the window, and the counters over it.
+
+    Args:
+        ctx: Paths and window.
+
+    Returns:
+        The memory.
+
+    Raises:
+        Unavailable: When /proc/meminfo cannot be read.
+
+    Source:
+        /proc/meminfo at every sample; /proc/vmstat at both ends; /proc/swaps and
+        /sys/kernel/mm/transparent_hugepage at the end.
+
+    """
+    track: Track[str] = Track()
+    used: list[float | None] = []
+    at, table = 0.0, dict[str, int]()
+    for at in ctx.ticks():
+        if not used:
+            track.add(at, _counters(ctx))
+        table = parse_meminfo(ctx.read(ctx.paths.proc / "meminfo"))
+        used.append(_used(table))
+    if not table:
+        raise Unavailable("/proc/meminfo is empty", Cause.GARBLED)
+    track.add(at, _counters(ctx))
+    swaps = ctx.try_read(ctx.paths.proc / "swaps")
+    return MemorySample(
+        window_seconds=track.seconds,
+        total_bytes=table.get("MemTotal"),
+        available_bytes=table.get("MemAvailable"),
+        utilization=distribution(used),
+        meminfo=table,
+        increases={k: track.increase(k) for k in track.names() if k.startswith(_INTERESTING)},
+        totals={k: track.rows[-1][k] for k in _MISHAPS if k in track.rows[-1]},
+        swap_total_bytes=table.get("SwapTotal"),
+        swap_used_bytes=_swap_used(table),
+        swaps=parse_swaps(swaps) if swaps else (),
+        huge_pages=_chosen(ctx, "enabled"),
+        huge_pages_defrag=_chosen(ctx, "defrag"),
+    )
+
+
+def _counters(ctx: Context) -> dict[str, int]:
+    """Read vmstat."""
+    return parse_vmstat(ctx.try_read(ctx.paths.proc / "vmstat") or b"")
+
+
+def _used(table: Mapping[str, int]) -> float | None:
+    """Give the share of memory that is not available; unknown without MemAvailable (< 3.14)."""
+    free = ratio(table.get("MemAvailable"), table.get("MemTotal"))
+    return None if free is None else 1.0 - free
+
+
+def _swap_used(table: Mapping[str, int]) -> int | None:
+    """Give the swap in use."""
+    total, free = table.get("SwapTotal"), table.get("SwapFree")
+    return None if total is None or free is None or free > total else total - free
+
+
+def _chosen(ctx: Context, name: str) -> str | None:
+    """Read a mode of transparent huge pages."""
+    raw = ctx.try_read(ctx.paths.sys / "kernel/mm/transparent_hugepage" / name)
+    return None if raw is None else parse_choice(raw)
