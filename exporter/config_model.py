@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from analysis.model import RESOURCES
 from exporter.config_quantity import duration, size
@@ -62,8 +62,6 @@ OptionalDirectory = Annotated[
     AfterValidator(lambda raw: raw and absolute_path(raw)),
     Field(json_schema_extra={"pattern": "^(/|$)"}),
 ]
-# YAML's older rules, which many people know, read a bare "off" as false.
-OffWord = BeforeValidator(lambda raw: "off" if raw is False else raw)
 
 
 class Web(Section):
@@ -242,7 +240,7 @@ class Process(Section):
 
     top: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Length of each ranking of processes [processes]."""
-    command_line: Annotated[Literal["off", "argv0", "redacted"], OffWord] = "off"
+    command_line: Literal["off", "argv0", "redacted"] = "off"
     """How much of a command line a report shows [off, argv0 or redacted]."""
 
 

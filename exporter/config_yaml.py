@@ -167,7 +167,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """
     Scalars as YAML 1.2 reads them.
 
-    The 1.1 rules would make a number of 1:30, a date of 2024-01-01 and a truth of no.
+    The 1.1 rules would make a number of 1:30, a date of 2024-01-01 and a false of off.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
@@ -226,7 +226,9 @@ def _syntax(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
         mark = error.problem_mark or error.context_mark
         said = ", ".join(part for part in (error.context, error.problem) if part)
         hint = "; indent with spaces, not tabs" if _tabbed(text, mark) else ""
-        return f"is no valid YAML: {label(said, 200)}{hint}", mark.line + 1 if mark else None
+        # Some parsers put the end of the file one line behind it.
+        line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else None
+        return f"is no valid YAML: {label(said, 200)}{hint}", line
     position = getattr(error, "position", 0) or 0
     line = text.encode()[:position].count(b"\n") + 1
     return "is no valid YAML: it has a control character", line

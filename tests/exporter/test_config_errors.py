@@ -194,7 +194,7 @@ ONE_PROBLEM = [
     ),
     # YAML
     ("web: {}\nlog: {}\nweb: {}", 3, "web", "is given twice, first in line 1"),
-    ("web:\n  max_connections: [", 3, "", "is no valid YAML"),
+    ("web:\n  max_connections: [", 2, "", "is no valid YAML"),
     ("web:\n\tmax_connections: 3", 2, "", "indent with spaces, not tabs"),
     ("web: {}\n---\nlog: {}", 2, "", "expected a single document"),
     ('web: {}\nlog: "\0"', 2, "", "control character"),
@@ -317,11 +317,12 @@ def _bomb() -> bytes:
         (_bomb(), "with its aliases filled in"),
         (b"web: &a\n  x: *a\n", "with its aliases filled in"),
         (b"[" * 1_000_000, "nested too deeply"),
+        (b"web: " + b"[" * 5_000 + b"]" * 5_000, "nested too deeply"),
         (b"{a: " * 200_000, "nested too deeply"),
         (b"a: 1\n" * 200_000, "too long to be a configuration"),
         (b"a" * (2**20 + 1), "longer than 1 MiB"),
     ],
-    ids=["bomb", "cycle", "lists", "mappings", "keys", "size"],
+    ids=["bomb", "cycle", "lists", "deep", "mappings", "keys", "size"],
 )
 def test_a_hostile_file_is_refused_quickly(problems: Problems, text: bytes, said: str) -> None:
     before = time.process_time()
@@ -347,11 +348,15 @@ def test_a_damaged_file_gives_settings_or_problems(
         text[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from(PIECES))
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_bytes(text)
+    found: tuple[Problem, ...] | None = None
     try:
         load(path, KNOWN)
     except ConfigError as error:
-        assert error.problems
-        assert len(str(error).splitlines()) == min(101, len(error.problems))
+        found = error.problems
+        shown = str(error)
+    if found is not None:
+        assert found
+        assert len(shown.splitlines()) == min(101, len(found))
 
 
 def test_what_was_written_cannot_forge_a_line(problems: Problems) -> None:

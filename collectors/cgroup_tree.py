@@ -1,0 +1,177 @@
+"""Where control groups are mounted and which of them exist."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collectors.text import lines_of
+
+# The v1 controllers that account what is read here.
+CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "blkio")
+# Most directories looked at in one hierarchy; a host has a few hundred.
+_MOST_VISITED = 4_000
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_LEAF_LINKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """
+    One mounted hierarchy.
+
+    Attributes:
+        point: Where it is mounted, as the kernel says.
+        root: Which of its groups is mounted there; "/" for all.
+        unified: Whether it is the unified hierarchy (v2).
+        controllers: The v1 controllers on it, and "systemd" for the named one.
+
+    """
+
+    point: str
+    root: str
+    unified: bool
+    controllers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """
+    Where groups are read.
+
+    Attributes:
+        unified: Directory of the unified hierarchy; None when it is not mounted.
+        v1: Controller to the directory of its hierarchy.
+
+    """
+
+    unified: str | None = None
+    v1: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Which generation is in use: v1, hybrid or v2."""
+        if self.unified is None:
+            return "v1"
+        return "hybrid" if self.v1 else "v2"
+
+    def directories(self) -> tuple[str, ...]:
+        """
+        List the distinct hierarchies.
+
+        Returns:
+            Their directories, the unified one first; controllers mounted
+            together share one.
+
+        """
+        every = ([self.unified] if self.unified else []) + list(self.v1.values())
+        return tuple(dict.fromkeys(every))
+
+
+def parse_mounts(raw: bytes) -> tuple[Mount, ...]:
+    """
+    Find the control group mounts.
+
+    Args:
+        raw: Content of /proc/PID/mountinfo.
+
+    Returns:
+        The mounts, in the order in which they were made.
+
+    Source:
+        /proc/PID/mountinfo, proc(5): mount point is field 5, root field 4, and
+        file system type, source and super options follow the lone dash.
+
+    """
+    found = []
+    for fields in lines_of(raw):
+        if b"-" not in fields[5:]:
+            continue
+        after = fields[fields.index(b"-", 5) + 1 :]
+        if len(after) < 3 or after[0] not in (b"cgroup", b"cgroup2"):  # noqa: PLR2004
+            continue
+        options = {o.removeprefix(b"name=") for o in after[2].split(b",")}
+        names = frozenset(n for n in (*CONTROLLERS, "systemd") if n.encode() in options)
+        found.append(Mount(_path(fields[4]), _path(fields[3]), after[0] == b"cgroup2", names))
+    return tuple(found)
+
+
+def hierarchies(mounts: tuple[Mount, ...], sys: Path, root: Path) -> Hierarchies:
+    """
+    Choose the directory of each hierarchy.
+
+    Args:
+        mounts: The control group mounts of the host.
+        sys: Where sysfs is seen from here.
+        root: Where the host's root is seen from here.
+
+    Returns:
+        One directory each; where a hierarchy is mounted twice, the whole of it is preferred.
+
+    """
+    unified, v1 = None, {}
+    for mount in sorted(mounts, key=lambda m: m.root != "/"):
+        place = _seen(mount.point, sys, root)
+        if mount.unified:
+            unified = unified or place
+        for name in mount.controllers:
+            v1.setdefault(name, place)
+    return Hierarchies(unified, v1)
+
+
+def walk(tree: Hierarchies) -> list[str]:
+    """
+    List every group of every hierarchy, the upper ones first.
+
+    Args:
+        tree: The hierarchies.
+
+    Returns:
+        Their paths below the root, which is not among them.
+
+    Source:
+        Directories of cgroupfs; a directory with two links has no subdirectory.
+
+    """
+    paths: dict[str, None] = {}
+    for base in tree.directories():
+        paths.update(dict.fromkeys(_below(base)))
+    return sorted(paths, key=lambda p: (p.count("/"), p))
+
+
+def _below(base: str) -> Iterator[str]:
+    """Walk one hierarchy breadth first."""
+    queue, visited = deque([""]), 0
+    while queue and visited < _MOST_VISITED:
+        path = queue.popleft()
+        for child, inner in _children(base + path):
+            visited += 1
+            yield f"{path}/{child}"
+            if inner:
+                queue.append(f"{path}/{child}")
+
+
+def _children(directory: str) -> list[tuple[str, bool]]:
+    """List a group's subgroups, and whether these have subgroups themselves."""
+    try:
+        with os.scandir(directory) as entries:
+            groups = [e for e in entries if e.is_dir(follow_symlinks=False)]
+            # A file system that does not count links says 1 for all of them.
+            return [(e.name, e.stat(follow_symlinks=False).st_nlink != _LEAF_LINKS) for e in groups]
+    except OSError:
+        return []
+
+
+def _seen(point: str, sys: Path, root: Path) -> str:
+    """Translate the host's mount point to where it is seen from here."""
+    below = point.removeprefix("/sys/")
+    return os.fspath(root / point.lstrip("/") if below == point else sys / below)
+
+
+def _path(raw: bytes) -> str:
+    """Undo the escaping of blanks in mountinfo."""
+    return os.fsdecode(_OCTAL.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), raw))

@@ -1,0 +1,146 @@
+"""The protocols' counters in full: IP, ICMP, TCP and UDP, both address families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from collectors.base import Context, collector
+from collectors.model import Unavailable
+from collectors.rates import Track
+from collectors.text import integer, key_values, label
+
+# Not counters: settings and present numbers, some of them negative.
+_GAUGES = (
+    "Tcp.CurrEstab", "Tcp.RtoAlgorithm", "Tcp.RtoMin", "Tcp.RtoMax", "Tcp.MaxConn",
+    "Ip.Forwarding", "Ip.DefaultTTL",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSample:
+    """
+    The protocols during the window.
+
+    Attributes:
+        window_seconds: Observed time [s].
+        increases: "Tcp.RetransSegs", "TcpExt.ListenDrops", "Ip6.InReceives" and so on to
+            the increase in the window; None when it went back.
+        totals: The same since the network namespace was made.
+        established: TCP connections now.
+
+    """
+
+    window_seconds: float
+    increases: Mapping[str, int | None] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
+    established: int | None = None
+
+    def per_second(self, *names: str) -> float | None:
+        """
+        Give the summed rate of counters.
+
+        Args:
+            names: The counters; those that this kernel does not have are left out.
+
+        Returns:
+            Their rate over the window [1/s]; None when none is known.
+
+        """
+        known = [self.increases[n] for n in names if n in self.increases]
+        if not known or None in known or self.window_seconds <= 0:
+            return None
+        return sum(k or 0 for k in known) / self.window_seconds
+
+
+def parse(raw: bytes) -> dict[str, int]:
+    """
+    Parse a table of pairs of lines, names above values.
+
+    Args:
+        raw: Content of /proc/net/snmp or /proc/net/netstat.
+
+    Returns:
+        dict "Protocol.Counter" -> value.
+
+    Raises:
+        ValueError: When a pair does not match or a value is no number.
+
+    Source:
+        /proc/net/snmp, /proc/net/netstat, Documentation/networking/snmp_counter.rst.
+
+    """
+    table: dict[str, int] = {}
+    lines = [line for line in raw.split(b"\n") if line]
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        protocol, *counters = names.split()
+        other, *numbers = values.split() or [b""]
+        if protocol != other or len(counters) != len(numbers):
+            raise ValueError(f"names and values do not match: {names[:40]!r}")
+        prefix = label(protocol.rstrip(b":"))
+        for counter, number in zip(counters, numbers, strict=True):
+            table[f"{prefix}.{label(counter)}"] = integer(number)
+    return table
+
+
+def parse_six(raw: bytes) -> dict[str, int]:
+    """
+    Parse the table of the second address family.
+
+    Args:
+        raw: Content of /proc/net/snmp6.
+
+    Returns:
+        dict "Ip6.InReceives" and so on -> value.
+
+    Source:
+        /proc/net/snmp6.
+
+    """
+    table: dict[str, int] = {}
+    for key, value in key_values(b" ".join(raw.split(b"\t"))).items():
+        protocol, six, counter = key.partition("6")
+        if six:
+            table[f"{protocol}6.{counter}"] = value
+    return table
+
+
+@collector(category="network", essential=True)
+def collect(ctx: Context) -> TcpSample:
+    """
+    Read all counters at the window's ends.
+
+    Args:
+        ctx: Paths and window.
+
+    Returns:
+        The counters.
+
+    Raises:
+        Unavailable: When /proc/net/snmp cannot be read.
+
+    Source:
+        /proc/net/{snmp,snmp6,netstat}.
+
+    """
+    track: Track[str] = Track()
+    for at in ctx.ends():
+        track.add(at, _read(ctx))
+    last = track.rows[-1]
+    counters = {n: v for n, v in last.items() if n not in _GAUGES and v >= 0}
+    return TcpSample(
+        window_seconds=track.seconds,
+        increases={n: track.increase(n) for n in counters},
+        totals=counters,
+        established=last.get("Tcp.CurrEstab"),
+    )
+
+
+def _read(ctx: Context) -> dict[str, int]:
+    """Read the three tables."""
+    net = ctx.paths.proc / "net"
+    table = parse(ctx.read(net / "snmp"))
+    if not table:
+        raise Unavailable(f"{net}/snmp is empty")
+    table |= parse(ctx.try_read(net / "netstat") or b"")
+    return table | parse_six(ctx.try_read(net / "snmp6") or b"")
