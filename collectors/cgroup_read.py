@@ -149,7 +149,7 @@ def parse_quota(raw: bytes) -> Numbers:
 
     """
     fields = raw.split()
-    quota, period = (natural_or_none(f) for f in (fields + [b"", b""])[:2])
+    quota, period = (natural_or_none(f) for f in [*fields, b"", b""][:2])
     return {"quota": quota * 1_000_000 // period} if quota and period else {}
 
 

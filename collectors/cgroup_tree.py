@@ -113,7 +113,8 @@ def hierarchies(mounts: tuple[Mount, ...], sys: Path, root: Path) -> Hierarchies
         One directory each; where a hierarchy is mounted twice, the whole of it is preferred.
 
     """
-    unified, v1 = None, {}
+    unified: str | None = None
+    v1: dict[str, str] = {}
     for mount in sorted(mounts, key=lambda m: m.root != "/"):
         place = _seen(mount.point, sys, root)
         if mount.unified:

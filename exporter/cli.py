@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 
 from analysis.state import AT_ONCE
 from collectors.base import discover
-from exporter import tables
+from exporter import logs, tables
 from exporter.app import Service, Source, collectors, options, paths
 from exporter.config import ConfigError, Profile
 from exporter.examine import Examiner, Result, version
@@ -52,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
 
     """
     options_ = _parser().parse_args(_with_default(list(arguments)))
-    _log(options_)
+    logs.begin(options_.log_level or ("info" if options_.command == "serve" else "warning"))
     try:
         code: int = options_.run(options_)
     except ConfigError as error:
@@ -152,19 +151,10 @@ def _source(args: argparse.Namespace) -> Source:
     return Source(file, changes)
 
 
-def _log(args: argparse.Namespace) -> None:
-    """Send the log to stderr, where a service manager picks it up."""
-    default = "info" if args.command == "serve" else "warning"
-    level = (args.log_level or default).upper()
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=line, stream=sys.stderr)
-    # One line per fired job is not news.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-
-
 def _serve(args: argparse.Namespace) -> int:
     """Run the exporter until a signal comes."""
     service = Service(_source(args))
+    logs.begin(args.log_level or service.config.log.level, service.config.log.format)
     try:
         service.run()
     except OSError as error:

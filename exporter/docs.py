@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -39,17 +40,26 @@ def metrics() -> str:
 def _table(families: Iterable[Family]) -> str:
     """Describe families as a table."""
     rows = [
-        f"| `{f.name}` | {f.type} | {', '.join(f'`{x}`' for x in f.labels)} | {f.limit} | {f.help} |"
-        for f in families
+        f"| `{f.name}` | {f.type} | {_code(f.labels)} | {f.limit} | {f.help} |" for f in families
     ]
     return "| name | type | labels | at most | meaning |\n|---|---|---|---|---|\n" + "".join(
         f"{row}\n" for row in rows
     )
 
 
+def _code(words: Iterable[str]) -> str:
+    """Write words as code."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _config_schema() -> str:
+    """Describe the configuration as JSON Schema."""
+    return json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics,
-    "docs/config.schema.json": config.json_schema_text,
+    "docs/config.schema.json": _config_schema,
     "docs/report.schema.json": lambda: report.schema().decode(),
 }
 

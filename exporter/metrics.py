@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import prometheus_client
 from prometheus_client.core import Metric
 
-from analysis.model import Assessment, ResourceUse, Severity
+from analysis.model import Assessment, DeviceUse, ResourceUse, Severity
 from analysis.state import State
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
@@ -25,7 +25,7 @@ from exporter.policy import Policy
 from exporter.report import Report
 from exporter.web import MetricsPages
 
-prometheus_client.disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SWEEP_OUTCOMES = ("complete", "partial", "cancelled", "failed", "skipped")
 _GZIP_LEVEL = 1
@@ -35,7 +35,7 @@ _NOTHING = (b"", b"", 0)
 _SELF_RESERVE = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
     """Families that were read already, so that they can be counted before they are written."""
 
@@ -352,7 +352,8 @@ def _add_use(page: Page, name: str, use: ResourceUse) -> None:
     """Add a resource's utilization, saturation and errors; its own have no device."""
     for kind, share in use.pressure.items():
         page.add("sysdx_resource_pressure_ratio", share, name, kind)
-    for device, part in {"": use, **use.devices}.items():
+    parts: dict[str, ResourceUse | DeviceUse] = {"": use, **use.devices}
+    for device, part in parts.items():
         spread = part.utilization
         page.add("sysdx_resource_utilization_ratio", spread.mean, name, device)
         page.add("sysdx_resource_utilization_peak_ratio", spread.peak, name, device)
@@ -367,14 +368,14 @@ def _add_anomalies(page: Page, assessment: Assessment, policy: Policy) -> None:
     """Add which rules are active, every enabled one of them."""
     active = {a.rule: a for a in assessment.anomalies}
     counts = Counter((a.resource, str(a.severity)) for a in assessment.anomalies)
-    for name in {rule.resource for rule in policy.rules.values()}:
+    for name in sorted({rule.resource for rule in policy.rules.values()}):
         for severity in Severity:
             page.add("sysdx_anomalies", counts[name, str(severity)], name, str(severity))
     for rule in policy.rules.values():
         highest = Severity.WARNING if rule.critical is None else Severity.CRITICAL
         anomaly = active.get(rule.id)
-        severity = str(anomaly.severity if anomaly else highest)
-        page.add("sysdx_anomaly_active", float(bool(anomaly)), rule.id, rule.resource, severity)
+        present = str(anomaly.severity if anomaly else highest)
+        page.add("sysdx_anomaly_active", float(bool(anomaly)), rule.id, rule.resource, present)
         page.add(
             "sysdx_anomaly_since_timestamp_seconds", anomaly.since if anomaly else None, rule.id
         )

@@ -135,8 +135,10 @@ class Page:
             most: Most series of the whole page.
 
         """
-        for name, series in self._values.items():
-            self._values[name] = self._cut(BY_NAME[name], series, BY_NAME[name].limit)
+        for family in BY_NAME.values():
+            if family.name in self._values:
+                series = self._values[family.name]
+                self._values[family.name] = self._cut(family, series, family.limit)
         while self.series() > most and (name := self._longest()):
             series = self._values[name]
             half = max(len(series) - (self.series() - most), len(series) // 2, 1)
@@ -235,4 +237,4 @@ def render(pages: Sequence[object]) -> tuple[bytes, bytes]:
     registry = CollectorRegistry(auto_describe=False)
     for page in pages:
         registry.register(page)  # type: ignore[arg-type]
-    return generate_latest(registry), generate_openmetrics(registry)
+    return generate_latest(registry), generate_openmetrics(registry)  # type: ignore[no-untyped-call]
