@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from analysis.model import Culprit, Facts
-from collectors.process import Process, ProcessSample
+from collectors.process_sample import Process, ProcessSample
 
 MOST = 5
 _LEAST_SHARE = 0.05

@@ -23,12 +23,7 @@ class Severity(StrEnum):
 
 
 class Kind(StrEnum):
-    """
-    What a rule's signal measures.
-
-    UTILIZATION alone is no failure and never exceeds a warning; CAPACITY is
-    something that ends (space, descriptors, ports) and may be critical alone.
-    """
+    """What a signal measures: UTILIZATION alone only warns, CAPACITY is something that ends."""
 
     UTILIZATION = "utilization"
     SATURATION = "saturation"

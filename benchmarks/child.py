@@ -12,7 +12,8 @@ from benchmarks.measure import resident
 from collectors.base import Paths, discover
 from exporter.config import load
 from exporter.examine import Examiner, Result
-from exporter.metrics import Exposition, Published
+from exporter.metrics import Exposition
+from exporter.metrics_totals import Published
 from exporter.orchestrator import Orchestrator
 from exporter.policy import policy
 

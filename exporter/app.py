@@ -19,7 +19,8 @@ from collectors.system import SystemSample
 from exporter import clock, report
 from exporter.config import PROBES, Config, ConfigError, Known, load
 from exporter.examine import Examiner, Result, version
-from exporter.metrics import Exposition, Published
+from exporter.metrics import Exposition
+from exporter.metrics_totals import Published
 from exporter.orchestrator import Orchestrator
 from exporter.policy import policy
 from exporter.scheduler import Schedule, Scheduler

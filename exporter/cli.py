@@ -17,7 +17,8 @@ from exporter import logs, tables
 from exporter.app import Service, Source, collectors, options, paths
 from exporter.config import ConfigError, Profile
 from exporter.examine import Examiner, Result, version
-from exporter.metrics import Exposition, Published
+from exporter.metrics import Exposition
+from exporter.metrics_totals import Published
 from exporter.orchestrator import Orchestrator
 from exporter.policy import Policy, policy
 from exporter.progress import progress

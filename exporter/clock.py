@@ -17,6 +17,17 @@ def wall() -> float:
     return time.time()
 
 
+def now() -> datetime:
+    """
+    Return the time of day with its zone.
+
+    Returns:
+        The present moment, UTC.
+
+    """
+    return datetime.fromtimestamp(wall(), UTC)
+
+
 def rfc3339(when: float) -> str:
     """
     Write a time of day.

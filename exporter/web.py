@@ -8,11 +8,12 @@ import ipaddress
 import json
 import math
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from exporter import clock
 from exporter.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.status_page import POLICY, PageCache, ServiceState
 from exporter.web_server import SECURITY_HEADERS, WebServer, error_body
@@ -218,7 +219,7 @@ class Application:
 
     def _page(self, _request: _Request) -> _Reply:
         """Show the state and the newest report."""
-        page = self._pages.render(self._store, self._state(), datetime.now(UTC))
+        page = self._pages.render(self._store, self._state(), clock.now())
         policy = (("Content-Security-Policy", POLICY), ("X-Frame-Options", "DENY"))
         return _Reply(200, page, "text/html; charset=utf-8", policy)
 
@@ -358,7 +359,7 @@ def _not_yet(state: ServiceState) -> _Reply:
 def _age(started_at: str) -> int | None:
     """Return the age of a report [s], None when the clock says it is not born yet."""
     try:
-        age = (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds()
+        age = (clock.now() - datetime.fromisoformat(started_at)).total_seconds()
     except (ValueError, TypeError):
         return None
     return int(age) if age >= 0 else None

@@ -1,0 +1,104 @@
+"""What is told of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """
+    One process in the window; None is unknown.
+
+    Attributes:
+        pid: Its id, reused after its end.
+        start_ticks: Start after boot, with the pid its identity [clock ticks].
+        comm: The name it gave itself, made safe.
+        state: R running, S sleeping, D uninterruptible, Z zombie, T stopped, I idle, X ended.
+        parent: Its parent's id.
+        cgroup: Its control group's path.
+        cpu: CPU time per second of the window [cores].
+        run_wait: Time on a run queue per second of the window [ratio of one task].
+        rss_bytes: Resident memory [bytes].
+        threads: Its threads.
+        fds: Open file descriptors.
+        fd_limit: Most it may open.
+        read_bytes_per_second: Fetched from storage [bytes/s].
+        write_bytes_per_second: Sent to storage [bytes/s].
+        major_faults_per_second: Page faults that needed storage [1/s].
+        io_wait: Time waiting for block I/O per second; where delay accounting is on [ratio].
+        kernel_thread: Whether it is one.
+        command_line: As configured; by default not read at all.
+        wchan: The kernel function it sleeps in, for blocked processes.
+
+    """
+
+    pid: int
+    start_ticks: int
+    comm: str
+    state: str
+    parent: int
+    cgroup: str | None = None
+    cpu: float | None = None
+    run_wait: float | None = None
+    rss_bytes: int | None = None
+    threads: int | None = None
+    fds: int | None = None
+    fd_limit: int | None = None
+    read_bytes_per_second: float | None = None
+    write_bytes_per_second: float | None = None
+    major_faults_per_second: float | None = None
+    io_wait: float | None = None
+    kernel_thread: bool = False
+    command_line: str | None = None
+    wchan: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """
+    All processes, counted, and the few that matter.
+
+    Attributes:
+        window_seconds: Time between the first and the last scan [s].
+        scans: How often all processes were looked at.
+        total: Processes at the last scan.
+        threads: Their threads.
+        states: State letter to processes at the last scan.
+        started: Processes that appeared between two scans.
+        exited: Processes that vanished between two scans.
+        unreadable: Processes that vanished while they were read.
+        blocked: In state D at the last two scans, kernel threads left out.
+        zombies: Some of the processes that ended and were not collected by their parent.
+        zombie_parents: Name of the parent to its zombies, most first.
+        top_cpu: By CPU time, ended processes among them.
+        top_wait: By time on a run queue.
+        top_memory: By resident memory.
+        top_io: By bytes to and from storage.
+        top_fds: By open file descriptors.
+        top_fd_share: By open file descriptors against their own limit.
+        top_threads: By threads.
+        top_faults: By major faults.
+
+    """
+
+    window_seconds: float
+    scans: int
+    total: int
+    threads: int
+    states: Mapping[str, int]
+    started: int = 0
+    exited: int = 0
+    unreadable: int = 0
+    blocked: tuple[Process, ...] = ()
+    zombies: tuple[Process, ...] = ()
+    zombie_parents: Mapping[str, int] = field(default_factory=dict)
+    top_cpu: tuple[Process, ...] = ()
+    top_wait: tuple[Process, ...] = ()
+    top_memory: tuple[Process, ...] = ()
+    top_io: tuple[Process, ...] = ()
+    top_fds: tuple[Process, ...] = ()
+    top_fd_share: tuple[Process, ...] = ()
+    top_threads: tuple[Process, ...] = ()
+    top_faults: tuple[Process, ...] = ()
