@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import pydantic_core
@@ -13,6 +14,7 @@ import pydantic_core
 from analysis.model import Anomaly, Assessment, Deduction, Recommendation, ResourceUse
 from collectors.model import Outcome, Problem, Status, Sweep
 from collectors.system import SystemSample
+from collectors.text import label
 from exporter import clock
 
 SCHEMA_VERSION = "1.0.0"
@@ -245,7 +247,24 @@ def to_json(report: Report) -> bytes:
         Compact JSON; numbers that are not finite become null.
 
     """
-    return pydantic_core.to_json(report, inf_nan_mode="null", serialize_unknown=True)
+    try:
+        return pydantic_core.to_json(report, inf_nan_mode="null", serialize_unknown=True)
+    except pydantic_core.PydanticSerializationError:
+        # A name that is no Unicode slipped through: it must not cost the whole report.
+        return json.dumps(_harmless(report), separators=(",", ":")).encode()
+
+
+def _harmless(value: Any) -> Any:
+    """Replace what JSON cannot hold, at any depth."""
+    if isinstance(value, str):
+        return label(value, len(value))
+    if is_dataclass(value):
+        return {f.name: _harmless(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {_harmless(str(k)): _harmless(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def schema() -> bytes:
