@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Collection
 
@@ -15,8 +14,15 @@ _READ = 1 << 16
 # v1 says "unlimited" as the largest page count there is, rounded down to pages.
 _UNLIMITED = 1 << 62
 _NANO = 1_000
-# Only these are opened often enough to matter which of them exist.
 _STALLS = ("cpu", "memory", "io")
+_CPU_STAT = {
+    "usage_usec": "cpu",
+    "throttled_usec": "throttled_time",
+    "nr_periods": "periods",
+    "nr_throttled": "throttled",
+}
+_MEMORY_EVENTS = {k: k for k in ("oom", "oom_kill", "high", "max")}
+_PIDS_EVENTS = {"max": "fork_refused"}
 # A device's bytes reach the device below it as well and must not count twice:
 # loop devices and software RAID by their fixed numbers.
 STACKED = frozenset({b"7", b"9"})
@@ -45,7 +51,7 @@ def counters(tree: Hierarchies, path: str, stacked: Collection[bytes] = STACKED)
     """
     found = _counters_v1(tree.v1, path, stacked) if tree.v1 else {}
     if tree.unified is not None:
-        found |= _counters_v2(tree.unified + path, stacked)
+        found |= _counters_v2(tree.unified + path, tree.features, stacked)
     return found
 
 
@@ -59,7 +65,7 @@ def levels(tree: Hierarchies, path: str) -> Numbers:
 
     Returns:
         dict name -> number: memory, anon, inactive_file, active_file,
-        slab_reclaimable [bytes], pids, and what `limits` says.
+        shmem, slab_reclaimable [bytes], pids, and what `limits` says.
 
     Source:
         v2: memory.current, memory.stat, pids.current. v1:
@@ -71,14 +77,14 @@ def levels(tree: Hierarchies, path: str) -> Numbers:
         base = tree.v1["memory"] + path
         _put(found, "memory", base + "/memory.usage_in_bytes")
         found |= parse_memory_stat(read(base + "/memory.stat"), b"total_")
-    if "pids" in tree.v1:
-        _put(found, "pids", tree.v1["pids"] + path + "/pids.current")
-    if tree.unified is not None:
+    elif tree.unified is not None and "memory" in tree.features:
         base = tree.unified + path
         _put(found, "memory", base + "/memory.current")
-        if "memory" in found and "memory" not in tree.v1:
-            found |= parse_memory_stat(read(base + "/memory.stat"))
-        _put(found, "pids", base + "/pids.current")
+        found |= parse_memory_stat(read(base + "/memory.stat"))
+    if "pids" in tree.v1:
+        _put(found, "pids", tree.v1["pids"] + path + "/pids.current")
+    elif tree.unified is not None and "pids" in tree.features:
+        _put(found, "pids", tree.unified + path + "/pids.current")
     return found | limits(tree, path)
 
 
@@ -111,11 +117,7 @@ def limits(tree: Hierarchies, path: str) -> Numbers:
     if "pids" in tree.v1:
         _put(found, "pids_limit", tree.v1["pids"] + path + "/pids.max")
     if tree.unified is not None:
-        base = tree.unified + path
-        found |= parse_quota(read(base + "/cpu.max"))
-        _put(found, "memory_limit", base + "/memory.max")
-        _put(found, "memory_high", base + "/memory.high")
-        _put(found, "pids_limit", base + "/pids.max")
+        found |= _limits_v2(tree.unified + path, tree.features)
     return {k: v for k, v in found.items() if v < _UNLIMITED}
 
 
@@ -169,6 +171,7 @@ def parse_memory_stat(raw: bytes, prefix: bytes = b"") -> Numbers:
         prefix + (b"rss" if prefix else b"anon"): "anon",
         prefix + b"inactive_file": "inactive_file",
         prefix + b"active_file": "active_file",
+        prefix + b"shmem": "shmem",
         b"slab_reclaimable": "slab_reclaimable",
     }
     found: Numbers = {}
@@ -258,15 +261,10 @@ def read(path: str, limit: int = _READ) -> bytes:
     Returns:
         Its content; nothing when it cannot be read.
 
-    Raises:
-        PermissionError: When it may not be read.
-
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise
+    except OSError:
         return b""
     try:
         return os.read(handle, limit)
@@ -277,18 +275,19 @@ def read(path: str, limit: int = _READ) -> bytes:
         os.close(handle)
 
 
-def _counters_v2(base: str, stacked: Collection[bytes]) -> Numbers:
+def _counters_v2(base: str, features: Collection[str], stacked: Collection[bytes]) -> Numbers:
     """Read the counters of the unified hierarchy."""
-    cpu = key_values(read(base + "/cpu.stat"))
-    found = _renamed(cpu, {"usage_usec": "cpu", "throttled_usec": "throttled_time",
-                           "nr_periods": "periods", "nr_throttled": "throttled"})  # fmt: skip
-    events = key_values(read(base + "/memory.events"))
-    found |= _renamed(events, {k: k for k in ("oom", "oom_kill", "high", "max")})
-    found |= _renamed(key_values(read(base + "/pids.events")), {"max": "fork_refused"})
-    if (raw := read(base + "/io.stat")) or os.access(base + "/io.stat", os.F_OK):
-        found |= parse_io(raw, stacked)
-    for name in _STALLS:
-        found |= parse_stalls(read(f"{base}/{name}.pressure"), name)
+    # Every group has this file, with the controller or without it.
+    found = _renamed(key_values(read(base + "/cpu.stat")), _CPU_STAT)
+    if "memory" in features:
+        found |= _renamed(key_values(read(base + "/memory.events")), _MEMORY_EVENTS)
+    if "pids" in features:
+        found |= _renamed(key_values(read(base + "/pids.events")), _PIDS_EVENTS)
+    if "io" in features:
+        found |= parse_io(read(base + "/io.stat"), stacked)
+    if "pressure" in features:
+        for name in _STALLS:
+            found |= parse_stalls(read(f"{base}/{name}.pressure"), name)
     return found
 
 
@@ -309,11 +308,24 @@ def _counters_v1(v1: dict[str, str], path: str, stacked: Collection[bytes]) -> N
         found |= _renamed(control, {"oom_kill": "oom_kill"})
     if "pids" in v1:
         events = key_values(read(v1["pids"] + path + "/pids.events"))
-        found |= _renamed(events, {"max": "fork_refused"})
+        found |= _renamed(events, _PIDS_EVENTS)
     if "blkio" in v1:
         file = v1["blkio"] + path + "/blkio.throttle.io_service_bytes"
         raw = read(file + "_recursive") or read(file)
         found |= parse_service_bytes(raw, stacked) if raw else {}
+    return found
+
+
+def _limits_v2(base: str, features: Collection[str]) -> Numbers:
+    """Read the limits of the unified hierarchy."""
+    found: Numbers = {}
+    if "cpu" in features:
+        found |= parse_quota(read(base + "/cpu.max"))
+    if "memory" in features:
+        _put(found, "memory_limit", base + "/memory.max")
+        _put(found, "memory_high", base + "/memory.high")
+    if "pids" in features:
+        _put(found, "pids_limit", base + "/pids.max")
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from collectors.text import lines_of
@@ -46,11 +46,13 @@ class Hierarchies:
     Attributes:
         unified: Directory of the unified hierarchy; None when it is not mounted.
         v1: Controller to the directory of its hierarchy.
+        features: What the unified hierarchy tells: its controllers, and "pressure".
 
     """
 
     unified: str | None = None
     v1: dict[str, str] = field(default_factory=dict)
+    features: frozenset[str] = frozenset()
 
     @property
     def version(self) -> str:
@@ -68,8 +70,24 @@ class Hierarchies:
             together share one.
 
         """
-        every = ([self.unified] if self.unified else []) + list(self.v1.values())
+        # Where both exist, systemd keeps the same groups in both.
+        named = [d for c, d in self.v1.items() if c != "systemd" or self.unified is None]
+        every = ([self.unified] if self.unified else []) + named
         return tuple(dict.fromkeys(every))
+
+    def within(self, bases: Collection[str]) -> Hierarchies:
+        """
+        Leave only some of the hierarchies.
+
+        Args:
+            bases: Their directories.
+
+        Returns:
+            Those hierarchies.
+
+        """
+        v1 = {c: d for c, d in self.v1.items() if d in bases}
+        return replace(self, unified=self.unified if self.unified in bases else None, v1=v1)
 
 
 def parse_mounts(raw: bytes) -> tuple[Mount, ...]:
@@ -121,10 +139,10 @@ def hierarchies(mounts: tuple[Mount, ...], sys: Path, root: Path) -> Hierarchies
             unified = unified or place
         for name in mount.controllers:
             v1.setdefault(name, place)
-    return Hierarchies(unified, v1)
+    return Hierarchies(unified, v1, _features(unified))
 
 
-def walk(tree: Hierarchies) -> list[str]:
+def walk(tree: Hierarchies) -> dict[str, Hierarchies]:
     """
     List every group of every hierarchy, the upper ones first.
 
@@ -132,16 +150,31 @@ def walk(tree: Hierarchies) -> list[str]:
         tree: The hierarchies.
 
     Returns:
-        Their paths below the root, which is not among them.
+        dict path below the root -> the hierarchies that have it; the root is left out.
 
     Source:
         Directories of cgroupfs; a directory with two links has no subdirectory.
 
     """
-    paths: dict[str, None] = {}
+    places: dict[str, tuple[str, ...]] = {}
     for base in tree.directories():
-        paths.update(dict.fromkeys(_below(base)))
-    return sorted(paths, key=lambda p: (p.count("/"), p))
+        for path in _below(base):
+            places[path] = (*places.get(path, ()), base)
+    # Nearly all groups are in the same hierarchies.
+    parts = {bases: tree.within(bases) for bases in set(places.values())}
+    return {p: parts[places[p]] for p in sorted(places, key=lambda p: (p.count("/"), p))}
+
+
+def _features(unified: str | None) -> frozenset[str]:
+    """Ask the unified hierarchy what it tells of its groups."""
+    if unified is None:
+        return frozenset()
+    try:
+        names = Path(unified, "cgroup.controllers").read_text("ascii").split()
+    except (OSError, UnicodeDecodeError):
+        names = []
+    pressure = ["pressure"] if Path(unified, "cpu.pressure").exists() else []
+    return frozenset(names + pressure)
 
 
 def _below(base: str) -> Iterator[str]:

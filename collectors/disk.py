@@ -1,331 +1,322 @@
-"""Block devices: operations, bytes, latency, queue and busy time of each."""
+"""Disks: what each does per second, how long it takes and how long its queue is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
+from typing import NamedTuple
 
 from collectors.base import Context, collector
-from collectors.memory import parse_choice
+from collectors.disk_device import NO_ERRORS, Device, ErrorTotals, describe, errors, is_whole
 from collectors.model import UNKNOWN, Cause, Distribution, Unavailable
-from collectors.rates import Track, ratio
-from collectors.text import label, natural, natural_or_none
+from collectors.rates import Track, delta, distribution, ratio
+from collectors.text import label
 
-SECTOR = 512
-_MILLISECONDS = 1000.0
-_FIELDS = 11  # of all kernels since 2.6; discards came with 4.18, flushes with 5.5
-# name -> (operations, merges, sectors, milliseconds) as places in a row; None: not counted
-_OPERATIONS: Mapping[str, tuple[int, int | None, int | None, int]] = {
-    "read": (0, 1, 2, 3),
-    "write": (4, 5, 6, 7),
-    "discard": (11, 12, 13, 14),
-    "flush": (15, None, None, 16),
-}
+MOST_DISKS = 256
+_NONE = "/proc/diskstats names no disk in use: this host has none"
+_SPARE = (b"loop", b"ram")
+_SECTOR = 512
+_MILLISECONDS = 1e3
+# Numbers after the name: since 2.6 eleven, with discards (4.18) fifteen, with
+# flushes (5.5) seventeen; a later kernel may add more.
+_OLDEST, _DISCARDS, _FLUSHES = 11, 15, 17
+_READ, _WRITE, _DISCARD, _FLUSH = 0, 4, 11, 15
 _IN_FLIGHT, _BUSY, _WEIGHTED = 8, 9, 10
+
+
+class Key(NamedTuple):
+    """What tells a disk from another that takes its name."""
+
+    number: bytes
+    name: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """
-    One kind of operation on a device.
+    One kind of request to a disk.
 
     Attributes:
-        per_second: Completed [1/s].
-        bytes_per_second: Moved [bytes/s]; None for flushes.
-        merges_per_second: Merged into another request [1/s]; None for flushes.
-        latency_seconds: Mean from submission to completion [s]; None without any operation.
+        per_second: Completed requests [1/s].
+        bytes_per_second: Bytes moved [bytes/s]; None for flushes, which move none.
+        merged_per_second: Requests merged into others before they were sent [1/s].
+        latency: Mean time from queueing to completion [s]; None when there was none.
 
     """
 
-    per_second: float | None
+    per_second: float | None = None
     bytes_per_second: float | None = None
-    merges_per_second: float | None = None
-    latency_seconds: float | None = None
+    merged_per_second: float | None = None
+    latency: float | None = None
+
+
+NO_OPERATION = Operation()
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class Disk:
     """
-    One block device.
+    One whole block device.
 
     Attributes:
-        name: As the kernel calls it.
-        kind: virtio, nvme, scsi, mmc, zram, md, dm, loop or other, from name and driver.
-        stacked: Whether it stands on other block devices, whose work it counts again.
-        rotational: As the device tells, which for virtual disks means nothing; None unknown.
-        scheduler: The I/O scheduler in force.
-        queue_depth: Requests the queue can hold.
-        read_ahead_bytes: What is read beyond what was asked for [bytes].
-        write_cache: "write back" or "write through".
-        size_bytes: Its size [bytes].
-        model: As the device tells.
-        operations: read, write, discard and flush; what the kernel does not count is left out.
-        utilization: Share of time with at least one request in flight [ratio].
-        queue_length: Mean requests in flight.
-        in_flight: Requests in flight at the last reading.
-        io_errors: Errors since it appeared, where its driver counts them (SCSI, zram).
-        io_errors_increase: The same in the window.
-        degraded: Missing members of an md array; None for others.
+        name: The kernel's name.
+        device: What it is and how it is set.
+        read: Reads.
+        write: Writes.
+        discard: Discards (trims); all unknown before kernel 4.18.
+        flush: Cache flushes; all unknown before kernel 5.5.
+        in_flight: Requests the device had at each instant.
+        queue_length: Mean number of outstanding requests, by Little's law.
+        utilization: Share of time with at least one request outstanding [ratio].
+        stalled_seconds: Longest time with requests outstanding and none completed [s].
+        errors: Error kind ("command", "timeout") to its count since the device appeared.
+        errors_increase: The same within the window.
 
     """
 
     name: str
-    kind: str
-    stacked: bool
-    rotational: bool | None
-    scheduler: str | None
-    queue_depth: int | None
-    read_ahead_bytes: int | None
-    write_cache: str | None
-    size_bytes: int | None
-    model: str | None
-    operations: Mapping[str, Operation]
-    utilization: Distribution = UNKNOWN
+    device: Device
+    read: Operation = NO_OPERATION
+    write: Operation = NO_OPERATION
+    discard: Operation = NO_OPERATION
+    flush: Operation = NO_OPERATION
+    in_flight: Distribution = UNKNOWN
     queue_length: float | None = None
-    in_flight: int | None = None
-    io_errors: int | None = None
-    io_errors_increase: int | None = None
-    degraded: int | None = None
+    utilization: Distribution = UNKNOWN
+    stalled_seconds: float | None = None
+    errors: Mapping[str, int | None] = field(default_factory=dict)
+    errors_increase: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSample:
     """
-    All block devices.
+    All disks of the host.
 
     Attributes:
         window_seconds: Observed time [s].
-        devices: Name to device; partitions and never-used loop and RAM disks left out.
+        disks: In the kernel's order, 256 at most.
+        left_out: Disks beyond that number.
+        reads_per_second: Of all disks that are no stack on others and not in memory [1/s].
+        writes_per_second: The same for writes [1/s].
+        read_bytes_per_second: The same in bytes read [bytes/s].
+        write_bytes_per_second: The same in bytes written [bytes/s].
 
     """
 
     window_seconds: float
-    devices: Mapping[str, Device] = field(default_factory=dict)
+    disks: tuple[Disk, ...]
+    left_out: int = 0
+    reads_per_second: float | None = None
+    writes_per_second: float | None = None
+    read_bytes_per_second: float | None = None
+    write_bytes_per_second: float | None = None
 
 
-Key = tuple[str, str]
-
-
-def parse(raw: bytes) -> dict[Key, tuple[int, ...]]:
+def parse(raw: bytes, wanted: frozenset[bytes] | None = None) -> dict[Key, tuple[int, ...]]:
     """
-    Parse the table of block devices.
+    Parse the statistics of block devices.
 
     Args:
-        raw: Content of /proc/diskstats.
+        raw: Content of `/proc/diskstats`.
+        wanted: Names to keep; None keeps all.
 
     Returns:
-        dict ("major:minor", name) -> its counters, eleven or more.
+        dict device -> its numbers as the kernel orders them.
 
     Raises:
         ValueError: When a line is not of the kernel's form.
 
     Source:
-        /proc/diskstats, Documentation/admin-guide/iostats.rst.
+        Documentation/admin-guide/iostats.rst.
 
     """
     table: dict[Key, tuple[int, ...]] = {}
-    for line in raw.split(b"\n"):
+    for line in raw.splitlines():
         fields = line.split()
-        if not fields:
+        if not fields or (wanted is not None and len(fields) > 2 and fields[2] not in wanted):  # noqa: PLR2004
             continue
-        if len(fields) < _FIELDS + 3:
-            raise ValueError(f"not a block device: {line[:40]!r}")
-        number = f"{natural(fields[0])}:{natural(fields[1])}"
-        table[number, label(fields[2])] = tuple(map(natural, fields[3:]))
+        # isdigit() on bytes accepts ASCII digits alone.
+        if len(fields) < 3 + _OLDEST or not b"".join(fields[3:]).isdigit():
+            raise ValueError(f"not a line of diskstats: {line[:80]!r}")
+        table[Key(fields[0] + b":" + fields[1], fields[2])] = tuple(map(int, fields[3:]))
     return table
 
 
 @collector(category="disk", essential=True)
 def collect(ctx: Context) -> DiskSample:
     """
-    Follow the counters of all whole devices through the window.
+    Follow the counters of all whole disks through the window.
 
     Args:
-        ctx: Paths and window; memory keeps what sysfs says of a device for good.
+        ctx: Paths and window.
 
     Returns:
-        The devices. One that was replaced by another of its name is unknown
-        for the window: the device number and the kernel's disk sequence number
-        tell them apart.
+        The disks, with rates over the window.
 
     Raises:
-        Unavailable: When the kernel has no block layer or the table is unreadable.
+        Unavailable: When there is no disk, or its counters cannot be read.
 
     Source:
-        /proc/diskstats at every sample; /sys/block/NAME once.
+        /proc/diskstats, Documentation/admin-guide/iostats.rst; /sys/block/*/queue,
+        Documentation/ABI/stable/sysfs-block.
 
     """
-    rows: list[tuple[float, dict[Key, tuple[int, ...]]]] = []
-    before: dict[Key, _Told] = {}
+    wanted = _wanted(ctx, parse(ctx.read(ctx.paths.proc / "diskstats")))
+    before = _errors(ctx, wanted)
+    times: list[float] = []
+    rows: list[dict[Key, tuple[int, ...]]] = []
     for at in ctx.ticks():
-        table = parse(ctx.read(ctx.paths.proc / "diskstats"))
-        if not rows:
-            before = {k: _told(ctx, k) for k in table if _matters(ctx, k, table[k])}
-        rows.append((at, table))
-    last = rows[-1][1]
-    wanted = [k for k in last if k in before or _matters(ctx, k, last[k])]
+        rows.append(parse(ctx.read(ctx.paths.proc / "diskstats"), wanted))
+        times.append(at)
+    after = _errors(ctx, wanted)
+    keys = [k for k in rows[-1] if _in_use(k, rows)]
+    disks = tuple(
+        _disk(k, describe(ctx, k.name), times, [r.get(k) for r in rows], before, after)
+        for k in keys[:MOST_DISKS]
+    )
+    present = tuple(d for d in disks if d.device.size_bytes != 0)
+    if not present:
+        raise Unavailable(_NONE, Cause.ABSENT)
+    return _sample(times[-1] - times[0], present, len(keys) - len(keys[:MOST_DISKS]))
+
+
+def _wanted(ctx: Context, table: Mapping[Key, tuple[int, ...]]) -> frozenset[bytes]:
+    """Choose the whole devices."""
+    names = {k.name for k in table}
+    # Loop and RAM devices stand ready by the dozen; one that never did anything is no disk.
+    used = (k.name for k, row in table.items() if any(row) or not k.name.startswith(_SPARE))
+    wanted = frozenset(n for n in used if is_whole(ctx, n, names))
     if not wanted:
-        raise Unavailable("no block device", Cause.ABSENT)
-    after = {k: _told(ctx, k) for k in wanted}
-    devices = {k[1]: _device(ctx, k, rows, before.get(k), after[k]) for k in wanted}
-    return DiskSample(rows[-1][0] - rows[0][0], devices)
+        raise Unavailable(_NONE, Cause.ABSENT)
+    return wanted
 
 
-def _matters(ctx: Context, key: Key, counters: tuple[int, ...]) -> bool:
-    """Leave out partitions, and loop and memory disks that never did anything."""
-    name = key[1]
-    if name.startswith(("loop", "ram", "zram", "fd")) and not any(counters):
-        return False
-    parts = ctx.memory.setdefault("partitions", {})
-    if key not in parts:
-        parts[key] = (_sysfs(ctx, name, "class/block") / "partition").exists()
-    return not parts[key]
+def _in_use(key: Key, rows: list[dict[Key, tuple[int, ...]]]) -> bool:
+    """Tell whether a device is worth showing: loop and RAM devices only when they did something."""
+    if not key.name.startswith(_SPARE):
+        return True
+    return key in rows[0] and rows[0][key] != rows[-1][key]
 
 
-def _sysfs(ctx: Context, name: str, where: str = "block") -> Path:
-    """Give a device's folder; the kernel writes a slash in a name as an exclamation mark."""
-    return ctx.paths.sys / where / name.replace("/", "!")
+def _errors(ctx: Context, names: Iterable[bytes]) -> dict[bytes, ErrorTotals]:
+    """Read every device's error counters and sequence number."""
+    return {n: errors(ctx, n) for n in names}
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What sysfs tells of a device that may change: who it is, and its errors."""
-
-    sequence: bytes | None
-    errors: int | None
-
-
-def _told(ctx: Context, key: Key) -> _Told:
-    """Read what may change."""
-    folder = _sysfs(ctx, key[1])
-    sequence = ctx.try_read(folder / "diskseq", limit=64)
-    if key[1].startswith("zram"):
-        fields = (ctx.try_read(folder / "io_stat", limit=256) or b"").split()
-        known = [natural_or_none(f) for f in fields[:2]]
-        return _Told(sequence, None if not known or None in known else sum(k or 0 for k in known))
-    if not key[1].startswith("sd"):
-        return _Told(sequence, None)
-    raw = (ctx.try_read(folder / "device/ioerr_cnt", limit=64) or b"").strip()
-    digits = raw[2:] if raw.startswith(b"0x") else b""
-    try:
-        return _Told(sequence, int(digits, 16) if digits.isalnum() else None)
-    except ValueError:
-        return _Told(sequence, None)
-
-
-def _device(
-    ctx: Context,
+def _disk(
     key: Key,
-    rows: list[tuple[float, dict[Key, tuple[int, ...]]]],
-    before: _Told | None,
-    after: _Told,
-) -> Device:
-    """Describe a device over the window."""
-    track: Track[int] = Track()
-    for at, table in rows:
-        if key in table:
-            track.add(at, dict(enumerate(table[key])))
-    if before is None or before.sequence != after.sequence or len(track.rows) < len(rows):
-        # Another device than at the window's beginning: its counters say nothing of it.
-        track.rows, track.times = track.rows[-1:], track.times[-1:]
-    width = len(rows[-1][1][key])
-    kinds = {n: p for n, p in _OPERATIONS.items() if p[3] < width}
-    weighted = track.rate(_WEIGHTED).mean
-    errors = (before.errors if before else None, after.errors)
-    return Device(
-        name=key[1],
-        operations={n: _operation(track, places) for n, places in kinds.items()},
-        utilization=_busy(track.rate(_BUSY)),
+    device: Device,
+    times: list[float],
+    rows: list[tuple[int, ...] | None],
+    before: Mapping[bytes, ErrorTotals],
+    after: Mapping[bytes, ErrorTotals],
+) -> Disk:
+    """Turn a device's counters into rates."""
+    old, new = before.get(key.name, NO_ERRORS), after.get(key.name, NO_ERRORS)
+    name, totals = label(key.name), new.counts()
+    known = [r for r in rows if r is not None]
+    # A disk that came within the window, or took the name of another, has no past.
+    if len(known) != len(rows) or len(known) < 2 or old.sequence != new.sequence:  # noqa: PLR2004
+        return Disk(name, device, errors=totals, errors_increase=dict.fromkeys(totals))
+    seconds, earlier = times[-1] - times[0], old.counts()
+    first, last = known[0], known[-1]
+    change = _changes(known)
+    weighted = ratio(change[_WEIGHTED], seconds)
+    return Disk(
+        name=name,
+        device=device,
+        read=_operation(change, _READ, seconds),
+        write=_operation(change, _WRITE, seconds),
+        discard=_operation(change, _DISCARD, seconds) if len(last) >= _DISCARDS else NO_OPERATION,
+        flush=_flush(change, seconds) if min(len(first), len(last)) >= _FLUSHES else NO_OPERATION,
+        in_flight=distribution([float(r[_IN_FLIGHT]) for r in known]),
         queue_length=None if weighted is None else weighted / _MILLISECONDS,
-        in_flight=track.last(_IN_FLIGHT),
-        io_errors=after.errors,
-        io_errors_increase=_increase(*errors),
-        degraded=natural_or_none(ctx.try_read(_sysfs(ctx, key[1]) / "md/degraded"))
-        if key[1].startswith("md")
-        else None,
-        **_fixed(ctx, key),
+        utilization=_utilization(times, known),
+        stalled_seconds=_stalled(times, known),
+        errors=totals,
+        errors_increase={k: delta(earlier[k], totals[k]) for k in totals},
     )
 
 
-def _increase(old: int | None, new: int | None) -> int | None:
-    """Give the increase of an error counter."""
-    return None if old is None or new is None or new < old else new - old
+def _changes(rows: list[tuple[int, ...]]) -> list[int | None]:
+    """Give each counter's increase over all readings; None when it went back between any two."""
+    width = min(len(r) for r in rows)
+    return [
+        None if any(b[i] < a[i] for a, b in pairwise(rows)) else rows[-1][i] - rows[0][i]
+        for i in range(width)
+    ]
 
 
-def _operation(track: Track[int], places: tuple[int, int | None, int | None, int]) -> Operation:
-    """Describe one kind of operation; its latency is its own, not the queue's."""
-    count, merges, sectors, spent = places
-    done, milliseconds = track.increase(count), track.increase(spent)
-    moved = None if sectors is None else track.rate(sectors).mean
-    latency = ratio(milliseconds, done)
+def _operation(change: list[int | None], at: int, seconds: float) -> Operation:
+    """Read one operation's four numbers: requests, merges, sectors, milliseconds."""
+    done, merged, sectors, spent = change[at : at + 4]
+    moved = ratio(sectors, seconds)
     return Operation(
-        per_second=track.rate(count).mean,
-        bytes_per_second=None if moved is None else moved * SECTOR,
-        merges_per_second=None if merges is None else track.rate(merges).mean,
-        latency_seconds=None if latency is None else latency / _MILLISECONDS,
+        per_second=ratio(done, seconds),
+        bytes_per_second=None if moved is None else moved * _SECTOR,
+        merged_per_second=ratio(merged, seconds),
+        latency=_latency(spent, done),
     )
 
 
-def _busy(spent: Distribution) -> Distribution:
-    """Turn busy milliseconds per second into a share; the kernel rounds to whole ticks."""
-    if spent.mean is None or spent.peak is None:
+def _flush(change: list[int | None], seconds: float) -> Operation:
+    """Read the flushes, which have only requests and milliseconds."""
+    done, spent = change[_FLUSH : _FLUSH + 2]
+    return Operation(per_second=ratio(done, seconds), latency=_latency(spent, done))
+
+
+def _latency(spent: int | None, done: int | None) -> float | None:
+    """Give the mean time of the operation's own requests [s]."""
+    mean = ratio(spent, done)
+    return None if mean is None else mean / _MILLISECONDS
+
+
+def _utilization(times: list[float], rows: list[tuple[int, ...]]) -> Distribution:
+    """Give the busy share of each interval and of the window."""
+    track: Track[int] = Track()
+    for at, row in zip(times, rows, strict=True):
+        track.add(at, {_BUSY: row[_BUSY]})
+    busy = track.rate(_BUSY)
+    if busy.mean is None:
         return UNKNOWN
-    samples = tuple(min(s / _MILLISECONDS, 1.0) for s in spent.samples)
-    return Distribution(min(spent.mean / _MILLISECONDS, 1.0), max(samples), samples)
+    # The kernel counts in whole ticks, so a full interval can come out a little above 1.
+    shares = tuple(min(s / _MILLISECONDS, 1.0) for s in busy.samples)
+    return distribution(shares, mean=min(busy.mean / _MILLISECONDS, 1.0))
 
 
-def _fixed(ctx: Context, key: Key) -> dict[str, Any]:
-    """Read what sysfs says of a device, once for the same device."""
-    known: dict[Key, dict[str, Any]] = ctx.memory.setdefault("fixed", {})
-    if key not in known:
-        known[key] = _describe(ctx, key[1])
-    return known[key]
+def _stalled(times: list[float], rows: list[tuple[int, ...]]) -> float:
+    """Give the longest time in which requests were outstanding and none was completed [s]."""
+    longest = current = 0.0
+    readings = list(zip(times, rows, strict=True))
+    for (start, old), (end, new) in pairwise(readings):
+        stuck = old[_IN_FLIGHT] > 0 and new[_IN_FLIGHT] > 0 and _completed(old) == _completed(new)
+        current = current + end - start if stuck else 0.0
+        longest = max(longest, current)
+    return longest
 
 
-def _describe(ctx: Context, name: str) -> dict[str, Any]:
-    """Read a device's nature and settings."""
-    folder = _sysfs(ctx, name)
-    rotational = natural_or_none(ctx.try_read(folder / "queue/rotational"))
-    ahead = natural_or_none(ctx.try_read(folder / "queue/read_ahead_kb"))
-    size = natural_or_none(ctx.try_read(folder / "size"))
-    scheduler = ctx.try_read(folder / "queue/scheduler")
-    cache = ctx.try_read(folder / "queue/write_cache")
-    model = ctx.try_read(folder / "device/model")
-    members = folder / "slaves"
-    return {
-        "kind": kind(name),
-        "stacked": members.is_dir() and any(members.iterdir()),
-        "rotational": None if rotational is None else bool(rotational),
-        "scheduler": None if scheduler is None else parse_choice(scheduler) or "none",
-        "queue_depth": natural_or_none(ctx.try_read(folder / "queue/nr_requests")),
-        "read_ahead_bytes": None if ahead is None else ahead * 1024,
-        "write_cache": None if cache is None else label(cache.strip()),
-        "size_bytes": None if size is None else size * SECTOR,
-        "model": None if model is None else label(model.strip()),
-    }
+def _completed(row: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the completed requests of each operation."""
+    return tuple(row[i] for i in (_READ, _WRITE, _DISCARD, _FLUSH) if i < len(row))
 
 
-_KINDS = {
-    "vd": "virtio", "xvd": "virtio", "nvme": "nvme", "sd": "scsi", "sr": "scsi", "mmcblk": "mmc",
-    "zram": "zram", "md": "md", "dm-": "dm", "loop": "loop", "nbd": "network", "rbd": "network",
-    "drbd": "network", "pmem": "pmem", "ram": "ram", "hd": "ata",
-}  # fmt: skip
+def _sample(seconds: float, disks: tuple[Disk, ...], left_out: int) -> DiskSample:
+    """Add the sums over the devices that count."""
+    base = [d for d in disks if d.device.in_sums]
+    return DiskSample(
+        window_seconds=seconds,
+        disks=disks,
+        left_out=left_out,
+        reads_per_second=_sum(d.read.per_second for d in base),
+        writes_per_second=_sum(d.write.per_second for d in base),
+        read_bytes_per_second=_sum(d.read.bytes_per_second for d in base),
+        write_bytes_per_second=_sum(d.write.bytes_per_second for d in base),
+    )
 
 
-def kind(name: str) -> str:
-    """
-    Tell what drives a device.
-
-    Args:
-        name: As the kernel calls it.
-
-    Returns:
-        The driver's family; "other" when the name says nothing.
-
-    Source:
-        Documentation/admin-guide/devices.txt.
-
-    """
-    return next((k for prefix, k in _KINDS.items() if name.startswith(prefix)), "other")
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Add the known values; None when there is none."""
+    known = [v for v in values if v is not None]
+    return sum(known) if known else None

@@ -31,6 +31,8 @@ class Process:
         kernel_thread: Whether it is one.
         command_line: As configured; by default not read at all.
         wchan: The kernel function it sleeps in, for blocked processes.
+        blocked_seconds: How long a blocked process has not run at all, as far as
+            it was watched [s].
 
     """
 
@@ -53,6 +55,7 @@ class Process:
     kernel_thread: bool = False
     command_line: str | None = None
     wchan: str | None = None
+    blocked_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

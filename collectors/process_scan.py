@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collectors.text import label, natural
+from collectors.text import natural
 
 READ = 4096
-_KTHREADD = 2
+_PF_KTHREAD = 0x00200000
 _LAST_FIELD = 22  # rss is the 24th field of the file, the 22nd after the name
 _DELAY_FIELD = 39  # delayacct_blkio_ticks
 
@@ -33,6 +33,7 @@ class Row:
         pages: Resident memory [pages].
         major_faults: Page faults that needed storage, so far.
         delay: Time waiting for block I/O so far [clock ticks]; 0 without delay accounting.
+        kernel_thread: Whether it is a thread of the kernel.
 
     """
 
@@ -46,16 +47,12 @@ class Row:
     pages: int
     major_faults: int
     delay: int
+    kernel_thread: bool
 
     @property
     def identity(self) -> Identity:
         """The pid with the start time, which no other process ever has."""
         return self.pid, self.start
-
-    @property
-    def kernel_thread(self) -> bool:
-        """Whether it is a thread of the kernel."""
-        return _KTHREADD in (self.pid, self.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,27 @@ class Scan:
         at: When, on the monotonic clock [s].
         rows: Identity to row.
         unreadable: Processes that vanished or were hidden while they were read.
+        newest: The latest start among them, after boot [clock ticks].
 
     """
 
     at: float
     rows: dict[Identity, Row]
     unreadable: int = 0
+    newest: int = 0
+
+    def began_after(self, row: Row) -> bool:
+        """
+        Tell whether a process started after this scan, so that its counters began at 0.
+
+        Args:
+            row: A process that this scan does not have.
+
+        Returns:
+            False for one that was there and was missed.
+
+        """
+        return row.start >= self.newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ def parse_stat(raw: bytes) -> Row:
         ValueError: When it is not of the kernel's form.
 
     Source:
-        /proc/PID/stat, proc(5).
+        /proc/PID/stat, proc(5); PF_KTHREAD of its flags, include/linux/sched.h.
 
     """
     opened, closed = raw.find(b"("), raw.rfind(b")")
@@ -142,6 +154,8 @@ def parse_stat(raw: bytes) -> Row:
         pages=natural(fields[21]),
         major_faults=natural(fields[9]),
         delay=natural(fields[_DELAY_FIELD]) if len(fields) > _DELAY_FIELD else 0,
+        # Not by its parent: in a container, process 2 is like any other.
+        kernel_thread=bool(natural(fields[6]) & _PF_KTHREAD),
     )
 
 
@@ -174,7 +188,7 @@ def scan(proc: Path, at: float, without: Collection[int] = ()) -> Scan:
             gone += 1
             continue
         rows[row.identity] = row
-    return Scan(at, rows, gone)
+    return Scan(at, rows, gone, max((start for _, start in rows), default=0))
 
 
 def accounts(
@@ -200,8 +214,8 @@ def accounts(
     base = os.fspath(proc)
     table: dict[Identity, Account] = {}
     for row in rows:
-        moved = parse_io(_try(f"{base}/{row.pid}/io", "io", refused) or b"")
-        waits = _try(f"{base}/{row.pid}/schedstat", "schedstat", refused)
+        moved = parse_io(attempt(f"{base}/{row.pid}/io", "io", refused) or b"")
+        waits = attempt(f"{base}/{row.pid}/schedstat", "schedstat", refused)
         table[row.identity] = Account(at, *moved, None if waits is None else parse_delay(waits))
     return table
 
@@ -242,117 +256,6 @@ def parse_delay(raw: bytes) -> int | None:
     return natural(fields[1][:20])
 
 
-def open_files(proc: Path, pid: int, refused: Refused) -> int | None:
-    """
-    Count a process's open file descriptors.
-
-    Args:
-        proc: procfs.
-        pid: The process.
-        refused: Takes what the kernel did not let us read.
-
-    Returns:
-        Their number; None when unknown.
-
-    Source:
-        Size of /proc/PID/fd, which is the count since Linux 6.2 (f1f1f2569901);
-        older kernels say 0 and the directory is listed.
-
-    """
-    path = f"{os.fspath(proc)}/{pid}/fd"
-    try:
-        return os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208  as above
-    except PermissionError:
-        refused.files["fd"] = refused.files.get("fd", 0) + 1
-    except OSError:
-        pass
-    return None
-
-
-def open_files_limit(proc: Path, pid: int) -> int | None:
-    """
-    Read how many files a process may open.
-
-    Args:
-        proc: procfs.
-        pid: The process.
-
-    Returns:
-        The soft limit; None when unknown or unlimited.
-
-    Source:
-        "Max open files" of /proc/PID/limits.
-
-    """
-    raw = _try(f"{os.fspath(proc)}/{pid}/limits", "limits", Refused()) or b""
-    _, _, rest = raw.partition(b"Max open files")
-    fields = rest.split(None, 1)
-    return natural(fields[0][:20]) if fields and fields[0].isdigit() else None
-
-
-def control_group(proc: Path, pid: int) -> str | None:
-    """
-    Read which control group a process is in.
-
-    Args:
-        proc: procfs.
-        pid: The process.
-
-    Returns:
-        Its path, of the unified hierarchy unless that is not used; None when unknown.
-
-    Source:
-        /proc/PID/cgroup, cgroups(7).
-
-    """
-    raw = _try(f"{os.fspath(proc)}/{pid}/cgroup", "cgroup", Refused())
-    if not raw:
-        return None
-    lines = (line.split(b":", 2) for line in raw.splitlines())
-    groups = {parts[0]: parts[2] for parts in lines if len(parts) == 3}  # noqa: PLR2004
-    unified = groups.get(b"0", b"/")
-    used = next((g for g in (unified, *groups.values()) if g != b"/"), b"/")
-    return label(used, 128)
-
-
-def sleeps_in(proc: Path, pid: int) -> str | None:
-    """
-    Read the kernel function a process sleeps in.
-
-    Args:
-        proc: procfs.
-        pid: The process.
-
-    Returns:
-        Its name; None when unknown.
-
-    Source:
-        /proc/PID/wchan, proc(5).
-
-    """
-    raw = _try(f"{os.fspath(proc)}/{pid}/wchan", "wchan", Refused())
-    return label(raw) if raw and raw != b"0" else None
-
-
-def arguments(proc: Path, pid: int) -> list[bytes]:
-    """
-    Read a process's command line, which may wait for the process's memory lock.
-
-    Args:
-        proc: procfs.
-        pid: The process.
-
-    Returns:
-        Its words; empty when unknown.
-
-    Source:
-        /proc/PID/cmdline, proc(5).
-
-    """
-    raw = _try(f"{os.fspath(proc)}/{pid}/cmdline", "cmdline", Refused()) or b""
-    return [word for word in raw.split(b"\0") if word]
-
-
 def _read(path: str) -> bytes:
     """Read a small file in one go."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -362,8 +265,19 @@ def _read(path: str) -> bytes:
         os.close(handle)
 
 
-def _try(path: str, name: str, refused: Refused) -> bytes | None:
-    """Read a small file of a process that may have ended or belong to another user."""
+def attempt(path: str, name: str, refused: Refused) -> bytes | None:
+    """
+    Read a small file of a process that may have ended or belong to another user.
+
+    Args:
+        path: The file.
+        name: Its name below /proc/PID.
+        refused: Takes it when the kernel did not let us read.
+
+    Returns:
+        Its content; None when it could not be read.
+
+    """
     try:
         return _read(path)
     except PermissionError:

@@ -12,12 +12,17 @@ import pytest
 
 from collectors.base import Context
 from collectors.command_line import shown
+from collectors.model import Cause
 from collectors.process import collect
 from collectors.process_scan import parse_delay, parse_io, parse_stat
 
+KERNEL_THREAD = 0x00200000
 
-def line(pid, comm="sh", state="S", ticks=0, start=100, parent=1, threads=1, pages=10, faults=0):
-    after = [state, parent, 0, 0, 0, 0, 0, 0, 0, faults, 0, ticks, 0, 0, 0, 20, 0, threads, 0]
+
+def line(
+    pid, comm="sh", state="S", ticks=0, start=100, parent=1, threads=1, pages=10, faults=0, flags=0
+):
+    after = [state, parent, 0, 0, 0, 0, flags, 0, 0, faults, 0, ticks, 0, 0, 0, 20, 0, threads, 0]
     return f"{pid} ({comm}) " + " ".join(map(str, [*after, start, 0, pages, *[0] * 28])) + "\n"
 
 
@@ -68,6 +73,45 @@ def test_blocked_means_uninterruptible_twice_in_a_row(host):
     once, twice = line(7, state="D"), line(8, state="D")
     sample = collect(host(stats(line(7), twice), stats(once, twice)))
     assert [p.pid for p in sample.blocked] == [8]
+
+
+def test_a_blocked_kernel_thread_is_none_of_the_blocked(host):
+    files = stats(line(7, state="D", flags=KERNEL_THREAD), line(8, state="D", parent=2))
+    assert [p.pid for p in collect(host(files, files)).blocked] == [8]
+
+
+def test_how_long_a_process_is_stuck_is_known_across_sweeps(host):
+    stuck, moving = line(7, state="D"), [line(8, state="D", ticks=n) for n in (5, 5, 6)]
+    ctx = host(*(stats(stuck, m) for m in moving), step=10)
+    found = by_pid(collect(ctx).blocked)
+    assert (found[7].blocked_seconds, found[8].blocked_seconds) == (20, 0)
+    memory = ctx.memory
+    ctx = host(stats(stuck), stats(stuck), step=10)
+    ctx.memory = memory
+    ctx.ticks = lambda: iter([1060.0, 1070.0])
+    assert by_pid(collect(ctx).blocked)[7].blocked_seconds == 70
+
+
+def test_a_process_that_the_first_scan_missed_has_unknown_cpu_time(host):
+    young, old = line(7, start=500), line(8, ticks=9000, start=300)
+    sample = collect(host(stats(young), stats(young, old)))
+    assert [p.cpu for p in sample.top_memory if p.pid == 8] == [None]
+    assert 8 not in by_pid(sample.top_cpu)
+
+
+def test_bytes_of_a_process_that_began_in_the_window_count_from_zero(host):
+    born = stats(line(8, start=900)) | {"proc/8/io": "read_bytes: 0\nwrite_bytes: 8192\n"}
+    sample = collect(host(stats(line(7)), born, step=2))
+    assert by_pid(sample.top_io)[8].write_bytes_per_second == 4096
+
+
+def test_hidden_processes_are_a_gap_that_is_told(host):
+    ctx = host(stats(line(7)), stats(line(7)))
+    collect(ctx)
+    assert [(p.source, p.cause) for p in ctx.problems] == [("/proc", Cause.PERMISSION)]
+    ctx = host(stats(line(1)), stats(line(1)))
+    collect(ctx)
+    assert ctx.problems == []
 
 
 def test_zombies_are_counted_by_their_parent(host):
@@ -122,11 +166,21 @@ def test_bytes_to_storage_are_those_that_were_written(tmp_path):
     assert found.write_bytes_per_second * sample.window_seconds == pytest.approx(8 << 20, rel=0.1)
 
 
-def test_totals_agree_with_ps():
-    sample = collect(Context(duration=0.0))
-    counted = subprocess.run(["ps", "-eo", "pid="], capture_output=True, text=True, check=True)
-    assert abs(sample.total - len(counted.stdout.split())) <= 10
+def test_processes_agree_with_ps():
+    sample = collect(Context(duration=0.0, options={"top": 1000}))
+    told = subprocess.run(
+        ["ps", "-eo", "pid=,nlwp=,rss=,comm="], capture_output=True, text=True, check=True
+    )
+    rows = {int(f[0]): f for f in (line.split(None, 3) for line in told.stdout.splitlines())}
+    assert abs(sample.total - len(rows)) <= 10
     assert sum(sample.states.values()) == sample.total
+    both = [(p, rows[p.pid]) for p in sample.top_memory if p.pid in rows]
+    assert len(both) > 3
+    same = [int(f[1]) == p.threads and f[3].strip() == p.comm for p, f in both]
+    near = [abs(int(f[2]) * 1024 - p.rss_bytes) <= 0.2 * p.rss_bytes + (1 << 20) for p, f in both]
+    # The others on this machine go on living between the two looks.
+    assert sum(same) >= 0.8 * len(same)
+    assert sum(near) >= 0.8 * len(near)
 
 
 def test_open_files_of_a_process_are_those_it_opened():

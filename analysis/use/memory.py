@@ -1,0 +1,47 @@
+"""Use of memory."""
+
+from __future__ import annotations
+
+from analysis.model import ErrorCount, Facts, ResourceUse
+from analysis.registry import use
+from collectors.memory import MemorySample
+from collectors.pressure import PressureSample
+from collectors.rates import ratio
+
+
+@use("memory")
+def memory(facts: Facts) -> ResourceUse | None:
+    """
+    Tell how much memory is taken and how much work waited for it.
+
+    Args:
+        facts: What is known of the host.
+
+    Returns:
+        Utilization (what is not available), swap in use, stalls, and what went
+        wrong; None when /proc/meminfo is unknown.
+
+    Source:
+        MemAvailable, SwapFree of /proc/meminfo; /proc/pressure/memory; oom_kill
+        of /proc/vmstat; the USE method, Brendan Gregg.
+
+    """
+    sample = facts.sample(MemorySample)
+    if sample is None:
+        return None
+    pressure = facts.sample(PressureSample)
+    stall = pressure.memory if pressure else None
+    return ResourceUse(
+        utilization=sample.utilization,
+        saturation={"swap": ratio(sample.swap_used_bytes, sample.swap_total_bytes)},
+        pressure={"some": stall.some.mean, "full": stall.full.mean} if stall else {},
+        errors={
+            "oom_kill": _count(sample, "oom_kill"),
+            "huge_page_fallback": _count(sample, "thp_fault_fallback"),
+        },
+    )
+
+
+def _count(sample: MemorySample, name: str) -> ErrorCount:
+    """Count a mishap."""
+    return ErrorCount(sample.totals.get(name), sample.increases.get(name))

@@ -1,0 +1,190 @@
+"""Following all processes through a window, as often as the cost allows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from collectors.base import Context
+from collectors.model import Cause, Unavailable
+from collectors.process_detail import progress
+from collectors.process_scan import (
+    Account,
+    Identity,
+    Refused,
+    Row,
+    Scan,
+    accounts,
+    scan,
+)
+
+# Scanning may cost half a per cent of a core: the next scan waits 200 times as
+# long as the last one took. 100 processes are scanned every second, 2,000
+# about every 5 s.
+_COST_FACTOR = 200.0
+# A few processes refuse even root (a sealed init); that is no gap in the picture.
+_FEW_REFUSED = 0.2
+# Most processes whose dearer files are read; beyond that only those that ran.
+_MOST_ACCOUNTS = 400
+_MOST_STUCK = 100
+_INIT = 1
+
+
+class Watch:
+    """
+    The processes of a window.
+
+    Attributes:
+        ctx: Paths, window and options.
+        scans: How often all processes were looked at.
+        started: Processes that appeared between two scans.
+        exited: Processes that vanished between two scans.
+        first: The first scan.
+        last: The newest scan.
+        seen: Every process that was seen, as it was seen last.
+        accounts: The dearer counters at the beginning.
+        stuck: Uninterruptible processes to what they had done and since when they
+            have done nothing [s]; kept from sweep to sweep.
+        waited: Those of them that were uninterruptible at the last two scans, to
+            how long they have done nothing [s].
+        refused: What the kernel did not let us read.
+
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.without = frozenset((os.getpid(), *ctx.options.get("exclude_pids", ())))
+        self.refused = Refused()
+        self.scans = 0
+        self.started = self.exited = 0
+        self.first: Scan | None = None
+        self.last: Scan | None = None
+        self.seen: dict[Identity, Row] = {}
+        self.accounts: dict[Identity, Account] = {}
+        self.stuck: dict[Identity, tuple[bytes, float]] = ctx.memory.get("stuck", {})
+        self.waited: dict[Identity, float] = {}
+        self._next = 0.0
+        self._remembered: dict[Identity, str | None] = {}
+
+    def follow(self) -> tuple[Scan, Scan]:
+        """
+        Scan through the whole window.
+
+        Returns:
+            The first and the last scan; the same one for a window without length.
+
+        Raises:
+            Unavailable: When procfs cannot be listed.
+
+        """
+        at = 0.0
+        for at in self.ctx.ticks():
+            if at >= self._next or self.ctx.duration <= 0:
+                self._look(at)
+        if self.last is not None and at > self.last.at:
+            self._look(at)
+        if self.first is None or self.last is None:
+            raise Unavailable("the sweep was cancelled before the first scan", Cause.CANCELLED)
+        self._note(self.last)
+        return self.first, self.last
+
+    def later(self) -> dict[Identity, Account]:
+        """
+        Read the dearer counters again, at the end of the window.
+
+        Returns:
+            dict identity -> account; a process that started after the first scan
+            is among them, and is given a beginning of 0.
+
+        """
+        if self.first is None or self.last is None:
+            return {}
+        rows, first = self.last.rows, self.first
+        new = [r for i, r in rows.items() if i not in first.rows and first.began_after(r)]
+        for row in new[:_MOST_ACCOUNTS]:
+            self.accounts.setdefault(row.identity, Account(first.at, 0, 0, 0))
+        again = (rows[i] for i in self.accounts if i in rows)
+        return accounts(self.ctx.paths.proc, again, self.last.at, self.refused)
+
+    def remember(self, identity: Identity, read: Callable[[Path, int], str | None]) -> str | None:
+        """
+        Read something of a process once, however many lists it is in.
+
+        Args:
+            identity: The process.
+            read: Reads it, given procfs and the pid.
+
+        Returns:
+            What was read.
+
+        """
+        if identity not in self._remembered:
+            self._remembered[identity] = read(self.ctx.paths.proc, identity[0])
+        return self._remembered[identity]
+
+    def _look(self, at: float) -> None:
+        """Scan all processes."""
+        proc, began = self.ctx.paths.proc, time.thread_time()
+        try:
+            found = scan(proc, at, self.without)
+        except OSError as error:
+            raise Unavailable(f"{proc}: {error.strerror}", Cause.UNREADABLE) from error
+        before, self.last = self.last, found
+        self.first = self.first or found
+        self.scans += 1
+        if before is not None:
+            self.started += len(found.rows.keys() - before.rows.keys())
+            self.exited += len(before.rows.keys() - found.rows.keys())
+        self.seen |= found.rows
+        self._observe_blocked(before, found)
+        if not self.accounts:
+            self.accounts = accounts(proc, _candidates(before, found), at, self.refused)
+        self._next = at + (time.thread_time() - began) * _COST_FACTOR
+
+    def _observe_blocked(self, before: Scan | None, found: Scan) -> None:
+        """Note since when uninterruptible processes have done nothing at all."""
+        rows = [r for r in found.rows.values() if r.state == "D" and not r.kernel_thread]
+        now: dict[Identity, tuple[bytes, float]] = {}
+        self.waited = {}
+        for row in rows[:_MOST_STUCK]:
+            done = progress(self.ctx.paths.proc, row)
+            old = self.stuck.get(row.identity)
+            now[row.identity] = old if old and old[0] == done else (done, found.at)
+            earlier = before.rows.get(row.identity) if before else None
+            if earlier is not None and earlier.state == "D":
+                self.waited[row.identity] = found.at - now[row.identity][1]
+        self.stuck = self.ctx.memory["stuck"] = now
+
+    def _note(self, last: Scan) -> None:
+        """Say once what is hidden from an ordinary user."""
+        if last.rows and _INIT not in self.without and all(i[0] != _INIT for i in last.rows):
+            text = "processes of other users are hidden by hidepid (grant CAP_SYS_PTRACE)"
+            self.ctx.note("/proc", Cause.PERMISSION, text)
+
+    def note_refused(self) -> None:
+        """Say once what an ordinary user may not read of other users' processes."""
+        refused = max(self.refused.files.values(), default=0)
+        if refused <= len(self.accounts) * _FEW_REFUSED:
+            return
+        files = ", ".join(f"/proc/PID/{name}" for name in sorted(self.refused.files))
+        text = (
+            f"{files}: permission denied for {refused} processes of other users "
+            "(run as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)"
+        )
+        self.ctx.note("/proc/PID", Cause.PERMISSION, text)
+
+
+def _candidates(before: Scan | None, found: Scan) -> Iterable[Row]:
+    """Choose the processes whose dearer files are read."""
+    rows = [r for r in found.rows.values() if not r.kernel_thread and r.state != "Z"]
+    if len(rows) <= _MOST_ACCOUNTS:
+        return rows
+    if before is None:
+        return []
+    # Whoever moves data or waits for a CPU has used some CPU time as well.
+    old = before.rows
+    ran = [(r.ticks - old[r.identity].ticks, r) for r in rows if r.identity in old]
+    ran.sort(key=lambda pair: -pair[0])
+    return [row for ticks, row in ran if ticks > 0][:_MOST_ACCOUNTS]
