@@ -128,7 +128,7 @@ def _line(values: bytes, cpus: int) -> Line:
     return Line(tuple(counts), label(name))
 
 
-@collector(category="interrupts")
+@collector(category="cpu")
 def collect(ctx: Context) -> InterruptsSample:
     """
     Read both tables at the window's ends: with many CPUs they are large.

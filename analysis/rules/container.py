@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Signal
+from analysis.model import Culprit, Evidence, Facts, Kind, Signal
 from analysis.registry import rule
 from analysis.rules.container_advice import raise_cpu, raise_memory
 from analysis.text import percent, size

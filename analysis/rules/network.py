@@ -1,0 +1,310 @@
+"""Rules on interfaces, packet backlogs and connection tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from analysis.advice import sysctl
+from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.registry import rule
+from analysis.text import percent, size
+from collectors.conntrack import ConntrackSample
+from collectors.memory import MemorySample
+from collectors.network import Interface, NetworkSample
+from collectors.softnet import SoftnetSample
+
+_LEAST_PACKETS = 100.0  # [1/s] below which a share of them says nothing
+_ENTRY_BYTES = 320  # of a tracked connection, struct nf_conn with its extensions
+# Never propose more tracked connections than take this part of memory.
+_MEMORY_PART = 1 / 64
+_FAULTS = ("rx_errors", "tx_errors", "rx_crc_errors", "rx_frame", "tx_carrier")
+_OVERRUNS = ("rx_fifo", "rx_missed_errors", "rx_over_errors", "tx_fifo")
+
+
+def _more_connections(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise twice as many tracked connections, as far as memory allows."""
+    track, memory = facts.sample(ConntrackSample), facts.sample(MemorySample)
+    if track is None or not track.max or memory is None or not memory.total_bytes:
+        return
+    affordable = int(memory.total_bytes * _MEMORY_PART / _ENTRY_BYTES)
+    if affordable > track.max:
+        yield from sysctl(
+            facts,
+            "net.netfilter.nf_conntrack_max",
+            min(2 * track.max, affordable),
+            rule="conntrack_capacity",
+            resource="network",
+            direction="raise",
+            why="New connections are dropped when the table is full.",
+            risk=f"up to {_ENTRY_BYTES} bytes of kernel memory per connection",
+            source="Documentation/networking/nf_conntrack-sysctl.rst",
+        )
+
+
+def _longer_backlog(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise a longer backlog per CPU."""
+    yield from sysctl(
+        facts,
+        "net.core.netdev_max_backlog",
+        10_000,
+        rule="backlog_drops",
+        resource="network",
+        direction="raise",
+        why="Bursts then wait in the CPU's backlog instead of being dropped.",
+        risk="adds delay when the CPU is too slow in the long run",
+        source="Documentation/admin-guide/sysctl/net.rst, netdev_max_backlog",
+    )
+
+
+def _larger_budget(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise more packets per turn."""
+    yield from sysctl(
+        facts,
+        "net.core.netdev_budget",
+        600,
+        rule="backlog_squeezed",
+        resource="network",
+        direction="raise",
+        why="A CPU then takes up to 600 packets before it yields to other work.",
+        risk="other work on that CPU waits a little longer",
+        source="Documentation/admin-guide/sysctl/net.rst, netdev_budget",
+    )
+
+
+@rule(
+    resource="network",
+    cause="network_saturation",
+    kind=Kind.UTILIZATION,
+    unit="ratio",
+    warning=0.85,
+    critical=0.97,
+    source="netdata 1m_received_traffic_overflow (85 %, 90 %)",
+    gate="the link tells its speed",
+    explanation="A link carries nearly what it can.",
+    next_steps=("sar -n DEV 1 5", "iftop or ss -ti: who sends?"),
+)
+def link_utilization(facts: Facts) -> Signal | None:
+    """Watch the busiest link's busier direction against its speed."""
+    sample = facts.sample(NetworkSample)
+    if sample is None:
+        return None
+    shares = {n: i.utilization.mean for n, i in sample.interfaces.items()}
+    known = {n: s for n, s in shares.items() if s is not None}
+    if not known:
+        return Signal(0.0, "No link tells its speed")
+    worst = max(known, key=lambda n: known[n])
+    link = sample.interfaces[worst]
+    return Signal(
+        value=known[worst],
+        message=f"{worst} carries {percent(known[worst])} of {size(link.speed_bytes_per_second)}/s",
+        subject=worst,
+        evidence=(Evidence("utilization", known[worst], "ratio", f"/proc/net/dev {worst}, speed"),),
+        culprits=(Culprit("interface", worst, value=known[worst], unit="ratio"),),
+    )
+
+
+def _packets(interface: Interface, kinds: tuple[str, ...], seconds: float) -> tuple[float, float]:
+    """Give the rate of some mishaps, and their share of all packets."""
+    count = sum(interface.increases.get(kind) or 0 for kind in kinds)
+    total = (interface.packets_received or 0.0) + (interface.packets_sent or 0.0)
+    rate = count / seconds if seconds > 0 else 0.0
+    return rate, rate / (total + rate) if total + rate >= _LEAST_PACKETS else 0.0
+
+
+def _worst(facts: Facts, kinds: tuple[str, ...], what: str) -> Signal | None:
+    """Find the interface with the largest share of some mishaps."""
+    sample = facts.sample(NetworkSample)
+    if sample is None or sample.window_seconds <= 0:
+        return None
+    found = {
+        name: _packets(interface, kinds, sample.window_seconds)
+        for name, interface in sample.interfaces.items()
+        if interface.packets_received is not None
+    }
+    if not found:
+        return None
+    worst = max(found, key=lambda n: found[n][1])
+    rate, share = found[worst]
+    return Signal(
+        value=share,
+        message=f"{worst} {what} {rate:,.1f} packets per second, {percent(share)} of all",
+        subject=worst,
+        evidence=(Evidence(what, rate, "1/s", f"/proc/net/dev {worst} {', '.join(kinds)}"),),
+        culprits=(Culprit("interface", worst, value=rate, unit="1/s", share=share),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="link_errors",
+    kind=Kind.ERRORS,
+    unit="ratio",
+    warning=0.001,
+    critical=0.01,
+    scale=Scale.LOG,
+    source="node-mixin NodeNetworkReceiveErrs (1 %); TCP halves its speed at about 0.1 % loss",
+    gate="100 packets a second",
+    explanation="Packets arrive damaged: a cable, a transceiver or a duplex mismatch.",
+    next_steps=("ethtool -S INTERFACE", "ethtool INTERFACE"),
+)
+def link_errors(facts: Facts) -> Signal | None:
+    """Watch damaged packets as a share of all."""
+    return _worst(facts, _FAULTS, "damaged or failed to send")
+
+
+@rule(
+    resource="network",
+    cause="receive_overrun",
+    kind=Kind.ERRORS,
+    unit="ratio",
+    warning=0.001,
+    critical=0.01,
+    scale=Scale.LOG,
+    source="as for damaged packets; rx_dropped is not used, since it counts harmless drops of "
+    "unknown protocols (Documentation/networking/statistics.rst)",
+    gate="100 packets a second",
+    explanation="Packets came faster than the host took them from the device.",
+    next_steps=("ethtool -g INTERFACE", "Look at softirq load and packet steering."),
+)
+def receive_overruns(facts: Facts) -> Signal | None:
+    """Watch packets that the device had no room for, as a share of all."""
+    return _worst(facts, _OVERRUNS, "had no room for")
+
+
+@rule(
+    resource="network",
+    cause="link_flap",
+    kind=Kind.ERRORS,
+    unit="changes",
+    warning=2,
+    critical=10,
+    at_once=True,
+    source="one change is a cable pulled on purpose, two within a sweep are a fault",
+    explanation="A link goes up and down.",
+    next_steps=("dmesg | grep -i link", "Change the cable or the port."),
+)
+def link_flaps(facts: Facts) -> Signal | None:
+    """Watch physical links that go up and down."""
+    sample = facts.sample(NetworkSample)
+    if sample is None:
+        return None
+    changes = {n: i.carrier_changes for n, i in sample.interfaces.items() if i.physical}
+    known = {n: c for n, c in changes.items() if c is not None}
+    if not known:
+        return None
+    worst = max(known, key=lambda n: known[n])
+    return Signal(
+        value=float(known[worst]),
+        message=f"The link of {worst} changed {known[worst]} times",
+        subject=worst,
+        evidence=(Evidence("link changes", known[worst], "changes", f"{worst}/carrier_changes"),),
+        culprits=(Culprit("interface", worst),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="receive_overrun",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=1,
+    critical=100,
+    scale=Scale.LOG,
+    source="netdata 1min_netdev_backlog_exceeded: any drop is one too many",
+    explanation="A CPU's backlog of received packets was full, and packets were dropped.",
+    next_steps=("cat /proc/net/softnet_stat", "Look at packet steering."),
+    advise=_longer_backlog,
+)
+def backlog_drops(facts: Facts) -> Signal | None:
+    """Watch packets dropped between interrupt and protocol."""
+    sample = facts.sample(SoftnetSample)
+    if sample is None or sample.dropped is None or sample.window_seconds <= 0:
+        return None
+    rate = sample.dropped / sample.window_seconds
+    return Signal(
+        value=rate,
+        message=f"{rate:,.1f} received packets per second were dropped by full CPU backlogs",
+        evidence=(Evidence("dropped", rate, "1/s", "/proc/net/softnet_stat column 2"),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="interrupt_load",
+    kind=Kind.SATURATION,
+    unit="1/s",
+    warning=50,
+    critical=None,
+    source="netdata 1min_netdev_budget_ran_outs warns at 10 a second and calls it noisy; with "
+    "netdev_budget_usecs at 2 ms, 50 a second are a tenth of a CPU's time",
+    explanation="CPUs stop in the middle of received packets to let other work run.",
+    next_steps=("mpstat -I SCPU 1 5", "Look at packet steering."),
+    advise=_larger_budget,
+)
+def backlog_squeezed(facts: Facts) -> Signal | None:
+    """Watch turns that ended with packets left."""
+    sample = facts.sample(SoftnetSample)
+    if sample is None or sample.squeezed is None or sample.window_seconds <= 0:
+        return None
+    rate = sample.squeezed / sample.window_seconds
+    return Signal(
+        value=rate,
+        message=f"{rate:,.1f} turns per second ended with received packets left",
+        evidence=(Evidence("squeezed", rate, "1/s", "/proc/net/softnet_stat column 3"),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="conntrack_full",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.75,
+    critical=0.90,
+    source="node-mixin NodeHighNumberConntrackEntriesUsed (75 %)",
+    explanation="The table of tracked connections is nearly full; then new ones are dropped.",
+    next_steps=("conntrack -S", "conntrack -L | awk '{print $3}' | sort | uniq -c"),
+    advise=_more_connections,
+)
+def conntrack_capacity(facts: Facts) -> Signal | None:
+    """Watch the share of the connection table in use."""
+    sample = facts.sample(ConntrackSample)
+    if sample is None or sample.count is None or not sample.max:
+        return None
+    share = sample.count / sample.max
+    return Signal(
+        value=share,
+        message=f"{sample.count} of {sample.max} connections are tracked",
+        evidence=(Evidence("tracked connections", share, "ratio", "nf_conntrack_count, _max"),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="conntrack_full",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=0.5,
+    critical=50,
+    scale=Scale.LOG,
+    source="each is a packet of a connection that could not be tracked",
+    explanation="Packets were dropped because their connection could not be tracked.",
+    next_steps=("conntrack -S", "dmesg | grep nf_conntrack"),
+    advise=_more_connections,
+)
+def conntrack_drops(facts: Facts) -> Signal | None:
+    """Watch packets dropped and connections pushed out by connection tracking."""
+    sample = facts.sample(ConntrackSample)
+    if sample is None or sample.window_seconds <= 0:
+        return None
+    known = [sample.increases.get(n) for n in ("drop", "early_drop")]
+    if None in known:
+        return None
+    rate = sum(k or 0 for k in known) / sample.window_seconds
+    return Signal(
+        value=rate,
+        message=f"Connection tracking dropped {rate:,.1f} packets or connections per second",
+        evidence=(
+            Evidence("dropped", rate, "1/s", "/proc/net/stat/nf_conntrack drop, early_drop"),
+        ),
+    )

@@ -1,0 +1,197 @@
+"""Rules on sockets: queues of listeners, ports, leaks, unread data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from analysis.advice import sysctl
+from analysis.model import Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.registry import rule
+from analysis.rules.tcp import listeners, longer_queue
+from analysis.text import percent
+from analysis.use.network import listen_fill, ports, saturation
+from collectors.sockets import SocketsSample
+
+_LEAST_CLOSE_WAIT = 100
+_MANY_CLOSE_WAIT = 1_000
+
+
+def _more_ports(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise a wider range of ports."""
+    yield from sysctl(
+        facts,
+        "net.ipv4.ip_local_port_range",
+        "15000 65000",
+        rule="ephemeral_ports",
+        resource="network",
+        why="More outgoing connections to one destination are possible at a time.",
+        risk="collides with services that listen on a port of the range",
+        source="Documentation/networking/ip-sysctl.rst, ip_local_port_range",
+    )
+
+
+@rule(
+    resource="network",
+    cause="listen_queue",
+    kind=Kind.SATURATION,
+    unit="ratio",
+    warning=0.70,
+    critical=0.95,
+    source="a queue that is mostly full at a random instant overflows at the next burst",
+    explanation="A listener's queue of connections to accept is nearly full.",
+    next_steps=("ss -ltn: Recv-Q against Send-Q",),
+    advise=longer_queue,
+)
+def listen_queue(facts: Facts) -> Signal | None:
+    """Watch the fullest listener's queue."""
+    fill = listen_fill(facts.sample(SocketsSample))
+    if fill is None:
+        return None
+    return Signal(
+        value=fill,
+        message=f"The fullest listener's queue is {percent(fill)} full",
+        evidence=(Evidence("queue", fill, "ratio", "sock_diag idiag_rqueue, idiag_wqueue"),),
+        culprits=listeners(facts),
+    )
+
+
+@rule(
+    resource="network",
+    cause="socket_memory",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.75,
+    critical=0.95,
+    source="Documentation/networking/ip-sysctl.rst, tcp_mem: at its maximum sockets are refused",
+    explanation="TCP buffers take nearly all memory they may; then connections stall or die.",
+    next_steps=("cat /proc/net/sockstat", "ss -tm"),
+)
+def tcp_memory(facts: Facts) -> Signal | None:
+    """Watch memory of TCP sockets against tcp_mem."""
+    return _share(facts, "tcp_memory", "TCP sockets hold {} of the memory they may")
+
+
+@rule(
+    resource="network",
+    cause="socket_memory",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.50,
+    critical=0.90,
+    source="netdata tcp_orphans (25 %, 50 %), raised: orphans of a busy proxy are ordinary",
+    explanation="Closed connections that still have data to send pile up.",
+    next_steps=("ss -tan state fin-wait-1",),
+)
+def tcp_orphans(facts: Facts) -> Signal | None:
+    """Watch sockets without a process against their limit."""
+    return _share(facts, "tcp_orphans", "Orphaned sockets are {} of the most there may be")
+
+
+@rule(
+    resource="network",
+    cause="ephemeral_ports",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.80,
+    critical=0.95,
+    source="connect(2) fails with EADDRNOTAVAIL at the end of the range",
+    explanation="Nearly as many connections exist as there are ports for outgoing ones.",
+    next_steps=("ss -tan | awk '{print $1, $5}' | sort | uniq -c | sort -rn | head",),
+    advise=_more_ports,
+)
+def ephemeral_ports(facts: Facts) -> Signal | None:
+    """Watch connections against the range of ports for outgoing ones."""
+    share = ports(facts)
+    if share is None:
+        return None
+    sample = facts.sample(SocketsSample)
+    waiting = sample.time_wait if sample else None
+    return Signal(
+        value=share,
+        message=f"Connections, {waiting} of them in TIME_WAIT, are {percent(share)} of the ports",
+        evidence=(
+            Evidence("ports, at most", share, "ratio", "sock_diag, sockstat, ip_local_port_range"),
+            Evidence("in TIME_WAIT", waiting, "sockets", "/proc/net/sockstat TCP tw"),
+        ),
+    )
+
+
+@rule(
+    resource="network",
+    cause="time_wait",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.80,
+    critical=None,
+    source="Documentation/networking/ip-sysctl.rst, tcp_max_tw_buckets: beyond it TIME_WAIT is "
+    "cut short",
+    explanation="So many connections are opened and closed that the kernel cuts TIME_WAIT short.",
+    next_steps=("Reuse connections (keep-alive, pools).",),
+)
+def time_wait(facts: Facts) -> Signal | None:
+    """Watch sockets in TIME_WAIT against their limit."""
+    return _share(facts, "time_wait", "Sockets in TIME_WAIT are {} of the most there may be")
+
+
+def _share(facts: Facts, name: str, sentence: str) -> Signal | None:
+    """Read how near a limit is."""
+    value = saturation(facts).get(name)
+    if value is None:
+        return None
+    evidence = Evidence(name.replace("_", " "), value, "ratio", "/proc/net/sockstat, sysctl")
+    return Signal(value, sentence.format(percent(value)), evidence=(evidence,))
+
+
+@rule(
+    resource="network",
+    cause="socket_leak",
+    kind=Kind.SATURATION,
+    unit="sockets",
+    warning=_LEAST_CLOSE_WAIT,
+    critical=10_000,
+    scale=Scale.LOG,
+    source="RFC 9293: CLOSE_WAIT lasts until the program closes; hundreds that do not go away "
+    "are a leak",
+    gate="growing since the sweep before, or more than 1,000",
+    explanation="Peers have closed connections that a program here never closes: it leaks them.",
+    next_steps=("ss -tanp state close-wait",),
+)
+def close_wait(facts: Facts) -> Signal | None:
+    """Watch connections that the other side closed and this side did not."""
+    sample, earlier = facts.sample(SocketsSample), facts.before(SocketsSample)
+    if sample is None or sample.listening is None:
+        return None
+    now = sample.states.get("close_wait", 0)
+    before = earlier.states.get("close_wait", 0) if earlier else 0
+    stuck = now > _MANY_CLOSE_WAIT or (earlier is not None and now >= before > 0)
+    return Signal(
+        value=float(now) if stuck else 0.0,
+        message=f"{now} connections wait to be closed by this side",
+        evidence=(Evidence("in CLOSE_WAIT", now, "sockets", "sock_diag state close-wait"),),
+    )
+
+
+@rule(
+    resource="network",
+    cause="slow_reader",
+    kind=Kind.SATURATION,
+    unit="sockets",
+    warning=20,
+    critical=None,
+    source="64 KiB unread is a full initial receive window (tcp_rmem default 128 KiB, half of "
+    "it window)",
+    gate="at least a tenth of all established connections",
+    explanation="Programs leave received data lying: they are too slow or stuck.",
+    next_steps=("ss -tnp | sort -k2 -n | tail",),
+)
+def unread_data(facts: Facts) -> Signal | None:
+    """Watch connections with much unread data."""
+    sample = facts.sample(SocketsSample)
+    if sample is None or sample.unread is None:
+        return None
+    established = sample.states.get("established", 0)
+    return Signal(
+        value=float(sample.unread) if sample.unread * 10 >= established else 0.0,
+        message=f"{sample.unread} of {established} connections have 64 KiB or more unread",
+        evidence=(Evidence("with unread data", sample.unread, "sockets", "sock_diag"),),
+    )

@@ -1,0 +1,254 @@
+"""Rules on TCP and UDP: loss, queues that overflow, memory, leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from analysis.advice import investigate, sysctl
+from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.registry import rule
+from analysis.text import percent
+from collectors.sockets import Listener, SocketsSample
+from collectors.tcp import TcpSample
+
+_LEAST_RETRANSMITS = 5.0  # [1/s]
+
+
+def listeners(facts: Facts) -> tuple[Culprit, ...]:
+    """
+    Name the listeners with waiting connections.
+
+    Args:
+        facts: What is known of the host.
+
+    Returns:
+        At most five, fullest first.
+
+    """
+    sample = facts.sample(SocketsSample)
+    return tuple(_listener(item) for item in sample.listeners[:5]) if sample else ()
+
+
+def _listener(item: Listener) -> Culprit:
+    """Describe a listener."""
+    name = item.process or f"port {item.port}"
+    where = f"{item.address}:{item.port}"
+    fill = item.queue / max(item.backlog, 1)
+    return Culprit("listener", name, where, float(item.queue), "connections", fill, where)
+
+
+def longer_queue(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """
+    Advise longer queues for listeners, and to look at who does not accept.
+
+    Args:
+        facts: What is known of the host.
+
+    Yields:
+        What to look at, and a setting where it is too small.
+
+    """
+    slow = listeners(facts)
+    if slow:
+        yield investigate(
+            f"listener:{slow[0].name}",
+            resource="network",
+            rule="listen_overflows",
+            title=f"See why {slow[0].name} does not accept its connections faster",
+            why="A longer queue only helps against bursts; a program that is too slow for its "
+            "load fills any queue.",
+            commands=("ss -ltn",),
+        )
+    yield from sysctl(
+        facts,
+        "net.core.somaxconn",
+        4096,
+        rule="listen_overflows",
+        resource="network",
+        direction="raise",
+        why="Listeners may then ask for longer queues, which take bursts of connections.",
+        risk="none worth naming; programs must ask for the longer queue themselves",
+        source="listen(2); the default since Linux 5.4 is 4096",
+    )
+
+
+def _larger_buffers(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise larger receive buffers for programs that ask for them."""
+    yield from sysctl(
+        facts,
+        "net.core.rmem_max",
+        4_194_304,
+        rule="udp_receive_buffer",
+        resource="network",
+        direction="raise",
+        why="Programs may then ask (SO_RCVBUF) for buffers that take longer bursts.",
+        risk="up to 4 MiB of kernel memory for each socket that asks",
+        source="Documentation/admin-guide/sysctl/net.rst, rmem_max",
+    )
+
+
+@rule(
+    resource="network",
+    cause="packet_loss",
+    kind=Kind.ERRORS,
+    unit="ratio",
+    warning=0.02,
+    critical=0.10,
+    scale=Scale.LOG,
+    source="below 0.1 % is normal and above 1 % is loss (RFC 3155); 2 % leaves room for tail "
+    "probes and reordering",
+    gate="5 retransmits a second",
+    explanation="Segments were lost on their way and had to be sent again.",
+    next_steps=("ss -ti | grep -B1 retrans", "nstat -az | grep -i retrans"),
+)
+def tcp_retransmits(facts: Facts) -> Signal | None:
+    """Watch segments sent again as a share of all sent."""
+    sample = facts.sample(TcpSample)
+    again = sample.per_second("Tcp.RetransSegs") if sample else None
+    sent = sample.per_second("Tcp.OutSegs") if sample else None
+    if again is None or sent is None:
+        return None
+    # OutSegs leaves retransmitted segments out (RFC 4022).
+    share = again / (sent + again) if again >= _LEAST_RETRANSMITS else 0.0
+    return Signal(
+        value=share,
+        message=f"{percent(share)} of TCP segments, {again:,.1f} per second, were sent again",
+        evidence=(
+            Evidence("retransmits", again, "1/s", "/proc/net/snmp Tcp RetransSegs"),
+            Evidence("segments sent", sent, "1/s", "/proc/net/snmp Tcp OutSegs"),
+        ),
+    )
+
+
+def _rate_rule(facts: Facts, names: tuple[str, ...], sentence: str) -> Signal | None:
+    """Read the rate of one or more counters."""
+    sample = facts.sample(TcpSample)
+    rate = sample.per_second(*names) if sample else None
+    if rate is None:
+        return None
+    source = ", ".join(n.replace(".", " ") for n in names)
+    return Signal(
+        value=rate,
+        message=sentence.format(f"{rate:,.1f}"),
+        evidence=(Evidence(source, rate, "1/s", f"/proc/net/snmp, netstat {source}"),),
+    )
+
+
+def _blaming_listeners(facts: Facts, signal: Signal | None) -> Signal | None:
+    """Add the listeners with waiting connections."""
+    if signal is None:
+        return None
+    return Signal(signal.value, signal.message, None, signal.evidence, listeners(facts))
+
+
+@rule(
+    resource="network",
+    cause="listen_queue",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=1,
+    critical=50,
+    scale=Scale.LOG,
+    source="netdata 1m_tcp_accept_queue_overflows: any is a client that waits a second or more",
+    explanation="Programs accept connections too slowly; clients' attempts are dropped.",
+    next_steps=("ss -ltn: Recv-Q against Send-Q",),
+    advise=longer_queue,
+)
+def listen_overflows(facts: Facts) -> Signal | None:
+    """Watch connections refused because a listener's queue was full."""
+    sentence = "{} connections per second were dropped because a listener's queue was full"
+    return _blaming_listeners(facts, _rate_rule(facts, ("TcpExt.ListenOverflows",), sentence))
+
+
+@rule(
+    resource="network",
+    cause="listen_queue",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=2,
+    critical=100,
+    scale=Scale.LOG,
+    source="ListenDrops counts overflows and every other reason to drop a connection attempt",
+    explanation="Connection attempts to this host's services were dropped.",
+    next_steps=("ss -ltn", "nstat -az TcpExtListenDrops"),
+    advise=longer_queue,
+)
+def listen_drops(facts: Facts) -> Signal | None:
+    """Watch connection attempts dropped for any reason."""
+    sentence = "{} connection attempts per second were dropped"
+    return _blaming_listeners(facts, _rate_rule(facts, ("TcpExt.ListenDrops",), sentence))
+
+
+@rule(
+    resource="network",
+    cause="socket_memory",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=0.1,
+    critical=1,
+    scale=Scale.LOG,
+    source="each is a connection killed; a healthy host has none",
+    explanation="Connections were killed because memory for sockets ran out.",
+    next_steps=("cat /proc/net/sockstat", "sysctl net.ipv4.tcp_mem"),
+)
+def tcp_memory_aborts(facts: Facts) -> Signal | None:
+    """Watch connections killed for lack of socket memory."""
+    return _rate_rule(
+        facts, ("TcpExt.TCPAbortOnMemory",), "{} connections per second died for lack of memory"
+    )
+
+
+@rule(
+    resource="network",
+    cause="socket_memory",
+    kind=Kind.SATURATION,
+    unit="1/s",
+    warning=20,
+    critical=500,
+    scale=Scale.LOG,
+    source="PruneCalled and RcvPruned of Documentation/networking/snmp_counter.rst: data that "
+    "had arrived is thrown away or squeezed",
+    explanation="Programs read too slowly for what arrives; received data was thrown away.",
+    next_steps=("ss -tn | sort -k2 -n: large Recv-Q", "sysctl net.ipv4.tcp_rmem"),
+)
+def tcp_receive_drops(facts: Facts) -> Signal | None:
+    """Watch received TCP data that had no room."""
+    names = ("TcpExt.TCPRcvQDrop", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop")
+    return _rate_rule(facts, names, "{} TCP segments per second had no room")
+
+
+@rule(
+    resource="network",
+    cause="udp_loss",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=10,
+    critical=500,
+    scale=Scale.LOG,
+    source="netdata 1m_ipv4_udp_receive_buffer_errors (10 a second)",
+    explanation="Programs read UDP too slowly; packets that had arrived were dropped.",
+    next_steps=("ss -uanm: d in skmem", "nstat -az UdpRcvbufErrors"),
+    advise=_larger_buffers,
+)
+def udp_receive_buffer(facts: Facts) -> Signal | None:
+    """Watch UDP packets dropped because their socket's buffer was full."""
+    names = ("Udp.RcvbufErrors", "Udp6.RcvbufErrors")
+    return _rate_rule(facts, names, "{} UDP packets per second were dropped at full sockets")
+
+
+@rule(
+    resource="network",
+    cause="udp_loss",
+    kind=Kind.ERRORS,
+    unit="1/s",
+    warning=10,
+    critical=500,
+    scale=Scale.LOG,
+    source="netdata 1m_ipv4_udp_send_buffer_errors (10 a second)",
+    explanation="UDP packets could not be sent for lack of buffer.",
+    next_steps=("nstat -az UdpSndbufErrors", "tc -s qdisc"),
+)
+def udp_send_buffer(facts: Facts) -> Signal | None:
+    """Watch UDP packets that could not be sent."""
+    names = ("Udp.SndbufErrors", "Udp6.SndbufErrors")
+    return _rate_rule(facts, names, "{} UDP packets per second could not be sent")
