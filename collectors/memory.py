@@ -214,12 +214,14 @@ def collect(ctx: Context) -> MemorySample:
     """
     track: Track[str] = Track()
     used: list[float | None] = []
-    at, table = 0.0, dict[str, int]()
+    at, raw = 0.0, b""
     for at in ctx.ticks():
         if not used:
             track.add(at, _counters(ctx))
-        table = parse_meminfo(ctx.read(ctx.paths.proc / "meminfo"))
-        used.append(_used(table))
+        raw = ctx.read(ctx.paths.proc / "meminfo")
+        # MemTotal, MemFree and MemAvailable come first; the rest is needed only once.
+        used.append(_used(parse_meminfo(b"\n".join(raw.split(b"\n", 3)[:3]))))
+    table = parse_meminfo(raw)
     if not table:
         raise Unavailable("/proc/meminfo is empty", Cause.GARBLED)
     track.add(at, _counters(ctx))

@@ -27,8 +27,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NANOSECONDS = 1e9
 _TOP = 10
-# Most processes whose limit of open files is read: those with most open files.
+# Most processes whose limit of open files is read: those with most open files,
+# and with so many that they could be near a limit worth naming.
 _MOST_LIMITS = 60
+_MANY_FILES = 200
 
 
 @collector(category="process")
@@ -150,7 +152,11 @@ def _tops(watch: Watch, known: list[Process], alive: list[Process]) -> dict[str,
     users = [p for p in alive if not p.kernel_thread and p.state != "Z"]
     counted = [replace(p, fds=open_files(proc, p.pid, watch.refused)) for p in users]
     most_open = _top(counted, lambda p: p.fds, max(_MOST_LIMITS, most))
-    limited = [replace(p, fd_limit=open_files_limit(proc, p.pid)) for p in most_open]
+    limited = [
+        replace(p, fd_limit=open_files_limit(proc, p.pid))
+        for place, p in enumerate(most_open)
+        if place < most or (p.fds or 0) >= _MANY_FILES
+    ]
     lists = {
         "top_cpu": _top(known, lambda p: p.cpu, most),
         "top_wait": _top(known, lambda p: p.run_wait, most),

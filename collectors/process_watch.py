@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from collectors.base import Context
@@ -20,14 +21,15 @@ from collectors.process_scan import (
     scan,
 )
 
-# Scanning may cost half a per cent of a core: the next scan waits 200 times as
-# long as the last one took. 100 processes are scanned every second, 2,000
-# about every 5 s.
-_COST_FACTOR = 200.0
+# Between the ends, scanning may cost 0.2 % of a core: the next scan waits 500
+# times as long as the last one took. 100 processes are scanned every second or
+# two, 2,000 every 20 s.
+_COST_FACTOR = 500.0
 # A few processes refuse even root (a sealed init); that is no gap in the picture.
 _FEW_REFUSED = 0.2
 # Most processes whose dearer files are read; beyond that only those that ran.
 _MOST_ACCOUNTS = 400
+_MOST_AT_FIRST = 300
 _MOST_STUCK = 100
 _INIT = 1
 
@@ -79,10 +81,12 @@ class Watch:
             Unavailable: When procfs cannot be listed.
 
         """
-        at = 0.0
+        at, before_end = 0.0, self.ctx.duration - self.ctx.interval / 2
         for at in self.ctx.ticks():
-            if at >= self._next or self.ctx.duration <= 0:
+            if self.first is None:
                 self._look(at)
+            elif self._next <= at < self.first.at + before_end:
+                self._glance(at)
         if self.last is not None and at > self.last.at:
             self._look(at)
         if self.first is None or self.last is None:
@@ -126,11 +130,28 @@ class Watch:
 
     def _look(self, at: float) -> None:
         """Scan all processes."""
-        proc, began = self.ctx.paths.proc, time.thread_time()
+        began = time.thread_time()
+        self._take(self._scan(at, self.without))
+        self._next = at + (time.thread_time() - began) * _COST_FACTOR
+
+    def _glance(self, at: float) -> None:
+        """Scan between the ends, without kernel threads: half of all, which hardly change."""
+        began = time.thread_time()
+        known = {i: r for i, r in self.last.rows.items() if r.kernel_thread} if self.last else {}
+        found = self._scan(at, self.without | {pid for pid, _ in known})
+        self._take(replace(found, rows=known | found.rows))
+        self._next = at + (time.thread_time() - began) * _COST_FACTOR
+
+    def _scan(self, at: float, without: frozenset[int]) -> Scan:
+        """Look at the processes."""
         try:
-            found = scan(proc, at, self.without)
+            return scan(self.ctx.paths.proc, at, without)
         except OSError as error:
-            raise Unavailable(f"{proc}: {error.strerror}", Cause.UNREADABLE) from error
+            text = f"{self.ctx.paths.proc}: {error.strerror}"
+            raise Unavailable(text, Cause.UNREADABLE) from error
+
+    def _take(self, found: Scan) -> None:
+        """Compare a scan with the one before it."""
         before, self.last = self.last, found
         self.first = self.first or found
         self.scans += 1
@@ -139,9 +160,8 @@ class Watch:
             self.exited += len(before.rows.keys() - found.rows.keys())
         self.seen |= found.rows
         self._observe_blocked(before, found)
-        if not self.accounts:
-            self.accounts = accounts(proc, _candidates(before, found), at, self.refused)
-        self._next = at + (time.thread_time() - began) * _COST_FACTOR
+        rows = _candidates(self.first, found, self.accounts)
+        self.accounts |= accounts(self.ctx.paths.proc, rows, found.at, self.refused)
 
     def _observe_blocked(self, before: Scan | None, found: Scan) -> None:
         """Note since when uninterruptible processes have done nothing at all."""
@@ -176,15 +196,16 @@ class Watch:
         self.ctx.note("/proc/PID", Cause.PERMISSION, text)
 
 
-def _candidates(before: Scan | None, found: Scan) -> Iterable[Row]:
-    """Choose the processes whose dearer files are read."""
+def _candidates(first: Scan, found: Scan, known: Mapping[Identity, Account]) -> list[Row]:
+    """Choose more processes whose dearer files are read; those that began later need none yet."""
     rows = [r for r in found.rows.values() if not r.kernel_thread and r.state != "Z"]
-    if len(rows) <= _MOST_ACCOUNTS:
-        return rows
-    if before is None:
-        return []
-    # Whoever moves data or waits for a CPU has used some CPU time as well.
-    old = before.rows
-    ran = [(r.ticks - old[r.identity].ticks, r) for r in rows if r.identity in old]
-    ran.sort(key=lambda pair: -pair[0])
-    return [row for ticks, row in ran if ticks > 0][:_MOST_ACCOUNTS]
+    # Whoever moves data or waits for a CPU has used some CPU time as well: at
+    # first it can only be told from its whole life, and then from the window.
+    old = first.rows
+    new = [r for r in rows if r.identity in old and r.identity not in known]
+    if len(rows) > _MOST_ACCOUNTS:
+        ran = [(r.ticks - old[r.identity].ticks if known else r.ticks, r) for r in new]
+        ran.sort(key=lambda pair: (pair[1].state not in "RD", -pair[0]))
+        new = [r for ticks, r in ran if ticks > 0]
+    most = _MOST_AT_FIRST if not known and len(rows) > _MOST_ACCOUNTS else _MOST_ACCOUNTS
+    return new[: max(most - len(known), 0)]

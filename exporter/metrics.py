@@ -133,7 +133,7 @@ class Exposition:
 
     def started(self, profile: str) -> None:
         """
-        Note that a sweep has begun.
+        Note that a sweep has begun, on pages that otherwise stay as they are.
 
         Args:
             profile: Its profile.
@@ -141,7 +141,11 @@ class Exposition:
         """
         with self._lock:
             self._running = profile
-            self._compose()
+            # One number changes; rendering everything for it took 4 ms of every sweep's CPU.
+            line = f'sysdx_sweep_in_progress{{profile="{profile}"}} '.encode()
+            text = self._pages.text.replace(line + b"0.0", line + b"1.0")
+            openmetrics = self._pages.openmetrics.replace(line + b"0.0", line + b"1.0")
+            self._pages = MetricsPages(text, _pack(text), openmetrics, _pack(openmetrics))
 
     def failed(self, profile: str) -> None:
         """

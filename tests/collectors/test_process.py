@@ -105,6 +105,17 @@ def test_bytes_of_a_process_that_began_in_the_window_count_from_zero(host):
     assert by_pid(sample.top_io)[8].write_bytes_per_second == 4096
 
 
+def test_among_too_many_processes_those_that_run_are_looked_at_closely(host):
+    lazy = [line(n, ticks=5) for n in range(1, 600)]
+    start = stats(*lazy, line(700), line(701, ticks=900))
+    for n in (700, 701):
+        start |= {f"proc/{n}/io": "read_bytes: 0\n"}
+    moved = {"proc/700/io": "read_bytes: 100\n", "proc/701/io": "read_bytes: 200\n"}
+    second = stats(line(700, ticks=9)) | {"proc/700/io": "read_bytes: 0\n"}
+    ctx = host(start, second, {}, moved, step=100)
+    assert [p.pid for p in collect(ctx).top_io] == [701, 700]
+
+
 def test_hidden_processes_are_a_gap_that_is_told(host):
     ctx = host(stats(line(7)), stats(line(7)))
     collect(ctx)
