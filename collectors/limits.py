@@ -1,11 +1,13 @@
-"""What the kernel has only so much of: open files, tasks, process ids, watches."""
+"""What the kernel has only so much of: open files, tasks, process ids, asynchronous I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from collectors.base import Context, collector
-from collectors.model import Unavailable
+from collectors.model import UNKNOWN, Distribution, Unavailable
+from collectors.rates import distribution, ratio
 from collectors.text import natural, natural_or_none
 
 # An "unlimited" file-max on 64-bit kernels since 5.0 is the largest long.
@@ -18,14 +20,19 @@ class LimitsSample:
     Use and limit of what the whole host shares.
 
     Attributes:
-        files: Open file handles.
+        files: Open file handles at the window's end.
         files_max: Most of them; None when there is no limit in effect.
-        tasks: Processes and threads.
+        tasks: Processes and threads at the window's end.
         threads_max: Most of them.
         pid_max: Process ids there are; each thread needs one.
         inotify_instances_max: Per user.
         inotify_watches_max: Per user. How many are in use is told nowhere
             without walking all processes' fdinfo, so it is not read.
+        aio_requests: Asynchronous I/O requests that contexts were set up for.
+        aio_requests_max: Most of them.
+        files_utilization: Share of the file handles in use [ratio]; unknown without a limit.
+        tasks_utilization: Share of the tasks that may exist [ratio].
+        pids_utilization: Share of the process ids in use [ratio].
 
     """
 
@@ -36,6 +43,11 @@ class LimitsSample:
     pid_max: int | None
     inotify_instances_max: int | None
     inotify_watches_max: int | None
+    aio_requests: int | None = None
+    aio_requests_max: int | None = None
+    files_utilization: Distribution = UNKNOWN
+    tasks_utilization: Distribution = UNKNOWN
+    pids_utilization: Distribution = UNKNOWN
 
 
 def parse_file_nr(raw: bytes) -> tuple[int, int | None]:
@@ -83,7 +95,7 @@ def parse_tasks(raw: bytes) -> int | None:
 @collector(category="kernel", essential=True)
 def collect(ctx: Context) -> LimitsSample:
     """
-    Read use and limits once, at the window's end.
+    Read use at the window's ends, and limits once.
 
     Args:
         ctx: Paths and window.
@@ -95,24 +107,49 @@ def collect(ctx: Context) -> LimitsSample:
         Unavailable: When neither files nor tasks are told.
 
     Source:
-        /proc/sys/fs/file-nr, /proc/loadavg, /proc/sys/kernel/{threads-max,pid_max},
-        /proc/sys/fs/inotify.
+        /proc/sys/fs/file-nr and /proc/loadavg at both ends; at the end
+        /proc/sys/kernel/{threads-max,pid_max}, /proc/sys/fs/{aio-nr,aio-max-nr}
+        and /proc/sys/fs/inotify.
 
     """
+    files: list[tuple[int, int | None]] = []
+    tasks: list[int | None] = []
     for _ in ctx.ends():
-        pass
-    tree = ctx.paths.proc / "sys"
-    handles = ctx.try_read(tree / "fs/file-nr")
-    loads = ctx.try_read(ctx.paths.proc / "loadavg")
-    if handles is None and loads is None:
-        raise Unavailable(f"{tree}/fs/file-nr and {ctx.paths.proc}/loadavg cannot be read")
-    used, most = parse_file_nr(handles) if handles else (None, None)
+        handles = ctx.try_read(ctx.paths.proc / "sys/fs/file-nr", 128)
+        loads = ctx.try_read(ctx.paths.proc / "loadavg", 128)
+        files += [parse_file_nr(handles)] if handles else []
+        tasks += [parse_tasks(loads)] if loads else []
+    if not files and not tasks:
+        raise Unavailable(f"{ctx.paths.proc}/sys/fs/file-nr and loadavg cannot be read")
+    return _sample(ctx, files, tasks)
+
+
+def _sample(
+    ctx: Context, files: list[tuple[int, int | None]], tasks: list[int | None]
+) -> LimitsSample:
+    """Set what was followed against its limits."""
+    threads_max, pid_max = _number(ctx, "kernel/threads-max"), _number(ctx, "kernel/pid_max")
     return LimitsSample(
-        files=used,
-        files_max=most,
-        tasks=parse_tasks(loads) if loads else None,
-        threads_max=natural_or_none(ctx.try_read(tree / "kernel/threads-max")),
-        pid_max=natural_or_none(ctx.try_read(tree / "kernel/pid_max")),
-        inotify_instances_max=natural_or_none(ctx.try_read(tree / "fs/inotify/max_user_instances")),
-        inotify_watches_max=natural_or_none(ctx.try_read(tree / "fs/inotify/max_user_watches")),
+        files=files[-1][0] if files else None,
+        files_max=files[-1][1] if files else None,
+        tasks=tasks[-1] if tasks else None,
+        threads_max=threads_max,
+        pid_max=pid_max,
+        inotify_instances_max=_number(ctx, "fs/inotify/max_user_instances"),
+        inotify_watches_max=_number(ctx, "fs/inotify/max_user_watches"),
+        aio_requests=_number(ctx, "fs/aio-nr"),
+        aio_requests_max=_number(ctx, "fs/aio-max-nr"),
+        files_utilization=distribution(ratio(used, most) for used, most in files),
+        tasks_utilization=_shares(tasks, threads_max),
+        pids_utilization=_shares(tasks, pid_max),
     )
+
+
+def _number(ctx: Context, name: str) -> int | None:
+    """Read a setting that is one number."""
+    return natural_or_none(ctx.try_read(ctx.paths.proc / "sys" / name, 64))
+
+
+def _shares(counts: Iterable[int | None], most: int | None) -> Distribution:
+    """Give the share of a limit at each end."""
+    return distribution(ratio(count, most) for count in counts)

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.base import Context, collector
 from collectors.model import UNKNOWN, Cause, Distribution, Unavailable
 from collectors.rates import Track, distribution, ratio
-from collectors.text import label, natural
+from collectors.swaps import Swap, read_swaps
+from collectors.text import label, natural, natural_or_none
 
 _KIB = 1024
-_COUNTS = ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp")
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """
-    One swap device.
-
-    Attributes:
-        name: Device or file.
-        kind: partition or file.
-        size_bytes: Its size [bytes].
-        used_bytes: In use [bytes].
-        priority: The kernel fills the highest first.
-
-    """
-
-    name: str
-    kind: str
-    size_bytes: int
-    used_bytes: int
-    priority: int
+_POISONED = b"\nHardwareCorrupted:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +28,17 @@ class MemorySample:
         utilization: 1 less available by total [ratio].
         meminfo: Field to value [bytes]; the HugePages_ counts are pages.
         increases: vmstat counter to its increase in the window; None when it went back.
-        totals: vmstat counter to its value since boot, of those that count mishaps.
+        totals: Mishap to its count since boot: vmstat counters, and
+            hardware_corrupted, the pages taken out of use for memory errors.
+        levels: Dirty pages, pages under writeback and the limits of both [pages].
         swap_total_bytes: All swap [bytes].
         swap_used_bytes: Of it in use [bytes].
         swaps: The swap devices.
         huge_pages: Mode of transparent huge pages: always, madvise or never.
         huge_pages_defrag: How the kernel looks for them.
+        zswap: Whether pages are compressed in memory before they go to swap.
+        arc_reclaimable_bytes: What ZFS caches and gives back when asked, which
+            MemAvailable does not count [bytes]; None without ZFS.
 
     """
 
@@ -63,11 +49,14 @@ class MemorySample:
     meminfo: Mapping[str, int] = field(default_factory=dict)
     increases: Mapping[str, int | None] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[str, int] = field(default_factory=dict)
     swap_total_bytes: int | None = None
     swap_used_bytes: int | None = None
     swaps: tuple[Swap, ...] = ()
     huge_pages: str | None = None
     huge_pages_defrag: str | None = None
+    zswap: bool | None = None
+    arc_reclaimable_bytes: int | None = None
 
     def per_second(self, *names: str) -> float | None:
         """
@@ -136,38 +125,6 @@ def parse_vmstat(raw: bytes) -> dict[str, int]:
     }
 
 
-def parse_swaps(raw: bytes) -> tuple[Swap, ...]:
-    """
-    Parse the list of swap devices.
-
-    Args:
-        raw: Content of /proc/swaps.
-
-    Returns:
-        The devices.
-
-    Raises:
-        ValueError: When a line is not of the kernel's form.
-
-    Source:
-        /proc/swaps, proc(5).
-
-    """
-    swaps = []
-    for line in raw.split(b"\n")[1:]:
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) < 5:  # noqa: PLR2004
-            raise ValueError(f"not a swap device: {line[:40]!r}")
-        name, kind, size, used, priority = fields[-5], *fields[-4:]
-        number = int(priority) if priority.lstrip(b"-").isdigit() else 0
-        swaps.append(
-            Swap(label(name), label(kind), natural(size) * _KIB, natural(used) * _KIB, number)
-        )
-    return tuple(swaps)
-
-
 def parse_choice(raw: bytes) -> str | None:
     """
     Read which of several words is chosen.
@@ -184,13 +141,35 @@ def parse_choice(raw: bytes) -> str | None:
     return label(word) if opened and closed else None
 
 
+def parse_arcstats(raw: bytes) -> int | None:
+    """
+    Read how much of its cache ZFS would give back.
+
+    Args:
+        raw: Content of arcstats.
+
+    Returns:
+        Its size less its least size [bytes]; None when either is not told.
+
+    Source:
+        size and c_min of /proc/spl/kstat/zfs/arcstats, "name type data" a line.
+
+    """
+    rows = (line.split() for line in raw.split(b"\n"))
+    table = {row[0]: natural_or_none(row[2]) for row in rows if len(row) == 3}  # noqa: PLR2004
+    size, least = table.get(b"size"), table.get(b"c_min")
+    return None if size is None or least is None else max(size - least, 0)
+
+
 # Counters whose increase says something; the rest of vmstat are page counts.
 _INTERESTING = (
     "pgfault", "pgmajfault", "pswpin", "pswpout", "pgpgin", "pgpgout", "oom_kill",
     "pgscan_", "pgsteal_", "allocstall", "compact_", "thp_", "workingset_refault", "numa_",
     "drop_", "kswapd_", "pginodesteal", "swap_ra", "zswp", "pgmigrate", "balloon_",
+    "hardware_corrupted",
 )  # fmt: skip
-_MISHAPS = ("oom_kill", "pgmajfault", "compact_fail", "thp_fault_fallback")
+_MISHAPS = ("oom_kill", "pgmajfault", "compact_fail", "thp_fault_fallback", "hardware_corrupted")
+_LEVELS = ("nr_dirty", "nr_writeback", "nr_dirty_threshold", "nr_dirty_background_threshold")
 
 
 @collector(category="memory", essential=True)
@@ -208,49 +187,66 @@ def collect(ctx: Context) -> MemorySample:
         Unavailable: When /proc/meminfo cannot be read.
 
     Source:
-        /proc/meminfo at every sample; /proc/vmstat at both ends; /proc/swaps and
-        /sys/kernel/mm/transparent_hugepage at the end.
+        /proc/meminfo at every sample; /proc/vmstat at both ends; /proc/swaps,
+        /sys/kernel/mm/transparent_hugepage, /sys/module/zswap and arcstats at the end.
 
     """
     track: Track[str] = Track()
     used: list[float | None] = []
     at, raw = 0.0, b""
     for at in ctx.ticks():
-        if not used:
-            track.add(at, _counters(ctx))
         raw = ctx.read(ctx.paths.proc / "meminfo")
+        if not used:
+            track.add(at, _counters(ctx, raw))
         # MemTotal, MemFree and MemAvailable come first; the rest is needed only once.
         used.append(_used(parse_meminfo(b"\n".join(raw.split(b"\n", 3)[:3]))))
     table = parse_meminfo(raw)
     if not table:
         raise Unavailable("/proc/meminfo is empty", Cause.GARBLED)
-    track.add(at, _counters(ctx))
-    swaps = ctx.try_read(ctx.paths.proc / "swaps")
+    track.add(at, _counters(ctx, raw))
+    return _sample(ctx, track, table, distribution(used))
+
+
+def _sample(
+    ctx: Context, track: Track[str], table: Mapping[str, int], used: Distribution
+) -> MemorySample:
+    """Add to what was followed what is read once."""
+    newest = track.rows[-1]
+    arcstats = ctx.try_read(ctx.paths.proc / "spl/kstat/zfs/arcstats")
     return MemorySample(
         window_seconds=track.seconds,
         total_bytes=table.get("MemTotal"),
         available_bytes=table.get("MemAvailable"),
-        utilization=distribution(used),
+        utilization=used,
         meminfo=table,
         increases={k: track.increase(k) for k in track.names() if k.startswith(_INTERESTING)},
-        totals={k: track.rows[-1][k] for k in _MISHAPS if k in track.rows[-1]},
+        totals={k: newest[k] for k in _MISHAPS if k in newest},
+        levels={k: newest[k] for k in _LEVELS if k in newest},
         swap_total_bytes=table.get("SwapTotal"),
         swap_used_bytes=_swap_used(table),
-        swaps=parse_swaps(swaps) if swaps else (),
+        swaps=read_swaps(ctx),
         huge_pages=_chosen(ctx, "enabled"),
         huge_pages_defrag=_chosen(ctx, "defrag"),
+        zswap=_zswap(ctx),
+        arc_reclaimable_bytes=parse_arcstats(arcstats) if arcstats else None,
     )
 
 
-def _counters(ctx: Context) -> dict[str, int]:
-    """Read vmstat."""
-    return parse_vmstat(ctx.try_read(ctx.paths.proc / "vmstat") or b"")
+def _counters(ctx: Context, meminfo: bytes) -> dict[str, int]:
+    """Read vmstat, and of meminfo what is rather a counter: pages lost to memory errors."""
+    table = parse_vmstat(ctx.try_read(ctx.paths.proc / "vmstat") or b"")
+    fields = meminfo.partition(_POISONED)[2].split(None, 1)
+    kibibytes = natural_or_none(fields[0]) if fields else None
+    if kibibytes is not None:
+        table["hardware_corrupted"] = kibibytes * _KIB // mmap.PAGESIZE
+    return table
 
 
 def _used(table: Mapping[str, int]) -> float | None:
     """Give the share of memory that is not available; unknown without MemAvailable (< 3.14)."""
     free = ratio(table.get("MemAvailable"), table.get("MemTotal"))
-    return None if free is None else 1.0 - free
+    # Counters per CPU are summed while they change, so the sum may pass the total by a little.
+    return None if free is None else max(1.0 - free, 0.0)
 
 
 def _swap_used(table: Mapping[str, int]) -> int | None:
@@ -263,3 +259,9 @@ def _chosen(ctx: Context, name: str) -> str | None:
     """Read a mode of transparent huge pages."""
     raw = ctx.try_read(ctx.paths.sys / "kernel/mm/transparent_hugepage" / name)
     return None if raw is None else parse_choice(raw)
+
+
+def _zswap(ctx: Context) -> bool | None:
+    """Tell whether zswap is on."""
+    raw = ctx.try_read(ctx.paths.sys / "module/zswap/parameters/enabled")
+    return {b"Y": True, b"N": False}.get(raw.strip()) if raw else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from collectors import net_tables
 from collectors.base import Context, collector
 from collectors.model import UNKNOWN, Cause, Distribution, Unavailable
 from collectors.rates import Track
@@ -21,6 +22,9 @@ ERRORS = (
     "rx_errors", "tx_errors", "rx_dropped", "tx_dropped", "rx_fifo", "tx_fifo", "rx_frame",
     "tx_carrier", "collisions",
 )  # fmt: skip
+_PLACES = {name: _COLUMNS.index(name) for name in ERRORS}
+# More interfaces than this are counted, but not asked for their state and size.
+_MOST_ASKED = 64
 _MISSED = ("rx_missed_errors", "rx_nohandler", "rx_crc_errors", "rx_over_errors")
 
 
@@ -32,9 +36,10 @@ class Interface:
     Attributes:
         name: As the kernel calls it.
         physical: Whether a device stands behind it; virtual ones have no speed of their own.
-        state: up, down, unknown, dormant, as the driver tells.
+        state: up, down, unknown, dormant, as the driver tells; None when not asked, as
+            the 65th interface is not.
         speed_bytes_per_second: Of the link, one way [bytes/s]; None when it tells none.
-        mtu: Largest packet [bytes].
+        mtu: Largest packet [bytes]; None when not asked.
         master: The bond or bridge it belongs to.
         numa_node: The memory node it is attached to.
         receive: Bytes received [bytes/s].
@@ -80,6 +85,9 @@ class NetworkSample:
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
 
 
+Tables = list[tuple[float, dict[bytes, bytes]]]
+
+
 def parse(raw: bytes) -> dict[bytes, tuple[int, ...]]:
     """
     Parse the table of interfaces.
@@ -94,19 +102,24 @@ def parse(raw: bytes) -> dict[bytes, tuple[int, ...]]:
         ValueError: When a line is not of the kernel's form.
 
     Source:
-        /proc/net/dev, proc(5); a name may hold anything but "/" and blanks.
+        /proc/net/dev, proc(5); a name may hold anything but "/", ":" and blanks.
 
     """
-    table: dict[bytes, tuple[int, ...]] = {}
-    for line in raw.split(b"\n")[2:]:
-        name, colon, values = line.rpartition(b":")
-        if not colon:
-            continue
-        counters = tuple(map(natural, values.split()))
-        if len(counters) < len(_COLUMNS):
-            raise ValueError(f"not an interface: {line[:40]!r}")
-        table[name.strip()] = counters
-    return table
+    return {name: _counters(values) for name, values in _split(raw).items()}
+
+
+def _split(raw: bytes) -> dict[bytes, bytes]:
+    """Split the table into names and counters, which are read only where they changed."""
+    pairs = (line.rpartition(b":") for line in raw.split(b"\n")[2:])
+    return {name.strip(): values for name, colon, values in pairs if colon}
+
+
+def _counters(values: bytes) -> tuple[int, ...]:
+    """Read the counters of one interface."""
+    counters = tuple(map(natural, values.split()))
+    if len(counters) < len(_COLUMNS):
+        raise ValueError(f"not an interface: {values[:40]!r}")
+    return counters
 
 
 @collector(category="network", essential=True)
@@ -118,7 +131,7 @@ def collect(ctx: Context) -> NetworkSample:
         ctx: Paths and window; memory keeps what does not change of an interface.
 
     Returns:
-        The interfaces of the network namespace that procfs is seen from.
+        The interfaces of the host's network namespace, see `net_tables`.
 
     Raises:
         Unavailable: When there is no table of interfaces.
@@ -128,18 +141,26 @@ def collect(ctx: Context) -> NetworkSample:
         carrier_changes,statistics} at the ends.
 
     """
-    tables: list[tuple[float, dict[bytes, tuple[int, ...]]]] = []
+    tables: Tables = []
     changes: dict[bytes, Mapping[str, int]] = {}
     for at in ctx.ticks():
-        table = parse(ctx.read(ctx.paths.proc / "net/dev"))
+        present = _split(ctx.read(net_tables.folder(ctx) / "dev"))
         if not tables:
-            changes = {n: _rare(ctx, n) for n in table if _physical(ctx, n)}
-        tables.append((at, table))
-    _forget(ctx, tables[-1][1])
-    if not tables[-1][1]:
+            changes = {n: _rare(ctx, n) for n in present if _physical(ctx, n)}
+        tables.append((at, present))
+    last = tables[-1][1]
+    _forget(ctx, last)
+    if not last:
         raise Unavailable("no network interface", Cause.ABSENT)
-    interfaces = (_interface(ctx, n, tables, changes.get(n)) for n in tables[-1][1])
-    return NetworkSample(tables[-1][0] - tables[0][0], {i.name: i for i in interfaces})
+    asked = set(sorted(last, key=lambda n: not _physical(ctx, n))[:_MOST_ASKED])
+    found: dict[str, Interface] = {}
+    for name in last:
+        interface = _interface(ctx, name, tables, changes.get(name), asked=name in asked)
+        # Names that are not UTF-8 may look alike once they are safe to show.
+        while interface.name in found:
+            interface = replace(interface, name=interface.name + "~")
+        found[interface.name] = interface
+    return NetworkSample(tables[-1][0] - tables[0][0], found)
 
 
 def _folder(ctx: Context, name: bytes) -> Path:
@@ -173,39 +194,71 @@ def _rare(ctx: Context, name: bytes) -> Mapping[str, int]:
 def _interface(
     ctx: Context,
     name: bytes,
-    tables: list[tuple[float, dict[bytes, tuple[int, ...]]]],
+    tables: Tables,
     before: Mapping[str, int] | None,
+    *,
+    asked: bool,
 ) -> Interface:
     """Describe an interface over the window."""
-    track: Track[int] = Track()
-    for at, table in tables:
-        if name in table:
-            track.add(at, dict(enumerate(table[name])))
-    if len(track.rows) < len(tables):
-        track.rows, track.times = track.rows[-1:], track.times[-1:]
     physical = _physical(ctx, name)
     speed = _speed(ctx, name) if physical else None
-    receive, transmit = track.rate(0), track.rate(8)
     after = _rare(ctx, name) if physical else {}
     rare = {n: _step(before, after, n) for n in after}
-    places = {n: _COLUMNS.index(n) for n in ERRORS}
+    flow = _follow(tables, name)
     missed = {n: v for n, v in after.items() if n != "carrier_changes"}
     return Interface(
         name=label(name),
         physical=physical,
-        state=_word(ctx, name, "operstate"),
+        state=_word(ctx, name, "operstate") if asked else None,
         speed_bytes_per_second=speed,
-        mtu=_number(ctx, name, "mtu"),
+        mtu=_number(ctx, name, "mtu") if asked else None,
         master=_master(ctx, name) if physical else None,
-        numa_node=_number(ctx, name, "device/numa_node") if physical else None,
-        receive=receive,
-        transmit=transmit,
-        utilization=_against(speed, receive, transmit),
-        packets_received=track.rate(1).mean,
-        packets_sent=track.rate(9).mean,
-        totals={n: track.last(p) for n, p in places.items()} | missed,
-        increases={n: track.increase(p) for n, p in places.items()} | {n: rare[n] for n in missed},
+        numa_node=_node(ctx, name) if physical else None,
+        receive=flow.receive,
+        transmit=flow.transmit,
+        utilization=_against(speed, flow.receive, flow.transmit),
+        packets_received=flow.packets_received,
+        packets_sent=flow.packets_sent,
+        totals=flow.totals | missed,
+        increases=flow.increases | {n: rare[n] for n in missed},
         carrier_changes=rare.get("carrier_changes"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What an interface's counters say of the window."""
+
+    receive: Distribution
+    transmit: Distribution
+    packets_received: float | None
+    packets_sent: float | None
+    totals: dict[str, int | None]
+    increases: dict[str, int | None]
+
+
+def _follow(tables: Tables, name: bytes) -> _Flow:
+    """Compare an interface's counters; with hundreds of interfaces most of them stand still."""
+    values = [table.get(name) for _, table in tables]
+    last = _counters(tables[-1][1][name])
+    totals: dict[str, int | None] = {n: last[place] for n, place in _PLACES.items()}
+    if len(values) < 2 or None in values:  # noqa: PLR2004
+        nothing: dict[str, int | None] = dict.fromkeys(_PLACES)
+        return _Flow(UNKNOWN, UNKNOWN, None, None, totals, nothing)
+    if values[0] == values[-1]:
+        still = Distribution(0.0, 0.0, (0.0,) * (len(values) - 1))
+        return _Flow(still, still, 0.0, 0.0, totals, dict.fromkeys(_PLACES, 0))
+    track: Track[int] = Track()
+    for at, table in tables:
+        track.add(at, dict(enumerate(_counters(table[name]))))
+    receive, transmit = track.rate(0), track.rate(8)
+    return _Flow(
+        receive,
+        transmit,
+        track.rate(1).mean,
+        track.rate(9).mean,
+        totals,
+        {n: track.increase(place) for n, place in _PLACES.items()},
     )
 
 
@@ -240,6 +293,12 @@ def _number(ctx: Context, name: bytes, file: str) -> int | None:
         return None
 
 
+def _node(ctx: Context, name: bytes) -> int | None:
+    """Read the memory node a device is attached to; the kernel says -1 where there is one only."""
+    node = _number(ctx, name, "device/numa_node")
+    return None if node is None or node < 0 else node
+
+
 def _word(ctx: Context, name: bytes, file: str) -> str | None:
     """Read a word."""
     raw = ctx.try_read(_folder(ctx, name) / file, limit=64)
@@ -248,5 +307,7 @@ def _word(ctx: Context, name: bytes, file: str) -> str | None:
 
 def _master(ctx: Context, name: bytes) -> str | None:
     """Read the bond or bridge an interface belongs to."""
-    link = _folder(ctx, name) / "master"
-    return label(link.readlink().name) if link.is_symlink() else None
+    try:
+        return label((_folder(ctx, name) / "master").readlink().name)
+    except OSError:
+        return None

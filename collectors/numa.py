@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from collectors.base import Context, collector
@@ -52,7 +53,8 @@ class Zone:
         high_pages: Up to this kswapd works [pages].
         managed_pages: Size of the zone [pages].
         blocks: Free blocks of 1, 2, 4, ... pages.
-        huge_share: Share of its free memory in blocks of a huge page or larger [ratio].
+        huge_share: Share of its free memory in blocks of 512 pages or larger, which is a
+            huge page where pages have 4 KiB [ratio].
 
     """
 
@@ -125,24 +127,28 @@ def parse_zoneinfo(raw: bytes) -> dict[Key, dict[str, int]]:
     Returns:
         dict (node, zone) -> free, min, low, high and managed [pages].
 
+    Raises:
+        ValueError: When a zone has no name or its node no number.
+
     Source:
         /proc/zoneinfo, proc(5).
 
     """
     table: dict[Key, dict[str, int]] = {}
-    zone: dict[str, int] = {}
-    for line in raw.splitlines():
-        fields = line.split()
-        if fields[:1] == [b"Node"] and len(fields) == 4 and fields[2] == b"zone":  # noqa: PLR2004
-            zone = table.setdefault((natural(fields[1].strip(b",")), label(fields[3])), {})
-        elif fields[:2] == [b"pages", b"free"]:
-            fields = fields[1:]
-        if len(fields) == 2 and fields[0] in _MARKS and fields[1].isdigit():  # noqa: PLR2004
-            zone.setdefault(fields[0].decode("ascii"), natural(fields[1][:20]))
+    for block in (b"\n" + raw).split(b"\nNode ")[1:]:
+        # Behind it come a few lines for each CPU, which are most of the file.
+        fields = block.partition(b"pagesets")[0].split()
+        if len(fields) < 3 or fields[1] != b"zone":  # noqa: PLR2004
+            raise ValueError(f"not a zone: {block[:40]!r}")
+        zone = table.setdefault((natural(fields[0].rstrip(b",")), label(fields[2])), {})
+        for name, value in pairwise(fields[3:]):
+            if name in _MARKS and value.isdigit():
+                zone.setdefault(name.decode("ascii"), natural(value))
     return table
 
 
-_MARKS = (b"free", b"min", b"low", b"high", b"managed")
+_MARKS = frozenset((b"free", b"min", b"low", b"high", b"managed"))
+_LARGE = 32 << 20
 
 
 @collector(category="memory")
@@ -164,34 +170,29 @@ def collect(ctx: Context) -> NumaSample:
         /proc/zoneinfo, /proc/buddyinfo.
 
     """
-    folders = _folders(ctx)
-    tracks = {n: Track[str]() for n in folders}
-    instants = []
+    track: Track[tuple[int, str]] = Track()
     for at in ctx.ends():
-        instants.append(at)
-        _follow(ctx, folders, tracks, at)
-    zones = _zones(ctx)
+        track.add(at, _counters(ctx))
+    folders, zones = _folders(ctx), _zones(ctx)
     if not folders and not zones:
         raise Unavailable(f"{ctx.paths.proc}/zoneinfo and buddyinfo cannot be read")
-    nodes = tuple(_node(ctx, n, path, tracks[n]) for n, path in folders.items())
-    return NumaSample(instants[-1] - instants[0], nodes, zones)
+    nodes = tuple(_node(ctx, n, path, track) for n, path in folders.items())
+    return NumaSample(track.seconds, nodes, zones)
 
 
 def _folders(ctx: Context) -> dict[int, Path]:
     """Find the nodes."""
     found = (ctx.paths.sys / "devices/system/node").glob("node[0-9]*")
-    return {int(p.name[4:]): p for p in sorted(found) if p.name[4:].isdigit()}
+    return {int(p.name[4:]): p for p in sorted(found) if p.name[4:].isdecimal()}
 
 
-def _follow(
-    ctx: Context, folders: Mapping[int, Path], tracks: Mapping[int, Track[str]], at: float
-) -> None:
+def _counters(ctx: Context) -> dict[tuple[int, str], int]:
     """Read the nodes' counters."""
-    for number, path in folders.items():
-        tracks[number].add(at, key_values(ctx.try_read(path / "numastat") or b""))
+    raws = {n: ctx.try_read(path / "numastat") or b"" for n, path in _folders(ctx).items()}
+    return {(n, k): v for n, raw in raws.items() for k, v in key_values(raw).items()}
 
 
-def _node(ctx: Context, number: int, path: Path, track: Track[str]) -> Node:
+def _node(ctx: Context, number: int, path: Path, track: Track[tuple[int, str]]) -> Node:
     """Describe a node."""
     table = parse_meminfo(ctx.try_read(path / "meminfo") or b"")
     cpus = ctx.try_read(path / "cpulist")
@@ -202,13 +203,13 @@ def _node(ctx: Context, number: int, path: Path, track: Track[str]) -> Node:
         free_bytes=table.get("MemFree"),
         cpus=None if cpus is None else label(cpus.strip()),
         distances=tuple(map(natural, distances)),
-        increases={k: track.increase(k) for k in track.names()},
+        increases={k: track.increase((n, k)) for n, k in track.names() if n == number},
     )
 
 
 def _zones(ctx: Context) -> tuple[Zone, ...]:
     """Describe the zones that have memory."""
-    marks = parse_zoneinfo(ctx.try_read(ctx.paths.proc / "zoneinfo") or b"")
+    marks = parse_zoneinfo(ctx.try_read(ctx.paths.proc / "zoneinfo", _LARGE) or b"")
     blocks = parse_buddyinfo(ctx.try_read(ctx.paths.proc / "buddyinfo") or b"")
     return tuple(
         _zone(key, marks.get(key, {}), blocks.get(key, ()))

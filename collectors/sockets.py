@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from collectors import net_tables
 from collectors.base import Context, collector
-from collectors.model import Unavailable
-from collectors.sock_diag import LISTEN, STATES, Socket, decode, details, dump
+from collectors.model import Cause, Unavailable
+from collectors.sock_diag import LISTEN, STATES, Found, Socket, details, dump, flow, request
 from collectors.text import label, natural
 
-# TIME_WAIT is not dumped: there may be 100,000, and sockstat counts them.
-_WANTED = sum(1 << n for n in range(1, len(STATES)) if STATES[n] != "time_wait")
+_TIME_WAIT = STATES.index("time_wait")
+# There may be 100,000 in TIME_WAIT, and sockstat counts them.
+_WANTED = sum(1 << n for n in range(1, len(STATES)) if n != _TIME_WAIT)
 _FULL_QUEUE = 65_536
 _MOST_PROCESSES = 2_000
+_MOST_DESCRIPTORS = 50_000
+_MOST_LISTENERS = 20
 _ESTABLISHED = STATES.index("established")
+# These have no peer yet or no longer.
+_ALONE = (LISTEN, STATES.index("close"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,18 @@ class SocketsSample:
         listeners: Those with waiting connections, fullest first; at most 20.
         listening: How many listeners there are.
         unread: Established connections with more than 64 KiB unread.
+        ports: How many ports there are for outgoing connections.
+        ports_to_one: Those taken by connections from one address to one service,
+            TIME_WAIT included: each needs its own. Exact from half of `ports` on;
+            below that all sockets in TIME_WAIT are counted as if they were such.
         time_wait: Sockets in TIME_WAIT.
         orphans: TCP sockets without a process.
+        page_bytes: Of the memory below [bytes].
         tcp_memory_pages: Memory of TCP sockets [pages].
         udp_memory_pages: Memory of UDP sockets [pages].
-        udp_sockets: UDP sockets in use.
-        fragments: Packets being put together.
+        udp_sockets: UDP sockets in use, both address families.
+        fragments: Packets being put together, both address families.
+        fragment_bytes: Their memory [bytes].
 
     """
 
@@ -64,12 +78,16 @@ class SocketsSample:
     listeners: tuple[Listener, ...] = ()
     listening: int | None = None
     unread: int | None = None
+    ports: int | None = None
+    ports_to_one: int | None = None
     time_wait: int | None = None
     orphans: int | None = None
+    page_bytes: int | None = None
     tcp_memory_pages: int | None = None
     udp_memory_pages: int | None = None
     udp_sockets: int | None = None
     fragments: int | None = None
+    fragment_bytes: int | None = None
 
 
 def parse(raw: bytes) -> dict[str, int]:
@@ -77,7 +95,7 @@ def parse(raw: bytes) -> dict[str, int]:
     Parse the summary of sockets.
 
     Args:
-        raw: Content of /proc/net/sockstat.
+        raw: Content of /proc/net/sockstat or sockstat6.
 
     Returns:
         dict "TCP.inuse", "TCP.tw", "UDP.mem" and so on -> number.
@@ -86,7 +104,7 @@ def parse(raw: bytes) -> dict[str, int]:
         ValueError: When a value is no number.
 
     Source:
-        /proc/net/sockstat.
+        /proc/net/sockstat, /proc/net/sockstat6.
 
     """
     table: dict[str, int] = {}
@@ -108,63 +126,98 @@ def collect(ctx: Context) -> SocketsSample:
         ctx: Paths and window.
 
     Returns:
-        The sockets.
+        The sockets of the host's network namespace, see `net_tables`.
 
     Raises:
         Unavailable: When neither netlink nor sockstat answers.
 
     Source:
-        NETLINK_SOCK_DIAG, sock_diag(7); /proc/net/sockstat. Both tell of the
-        network namespace this program runs in.
+        NETLINK_SOCK_DIAG, sock_diag(7), which always tells of the own network
+        namespace and is asked only if that is the host's; /proc/net/sockstat.
 
     """
     for _ in ctx.ends():
         pass
-    raw = ctx.try_read(ctx.paths.proc / "net/sockstat")
-    summary = parse(raw) if raw else {}
-    sample = SocketsSample(
-        time_wait=summary.get("TCP.tw"),
-        orphans=summary.get("TCP.orphan"),
-        tcp_memory_pages=summary.get("TCP.mem"),
-        udp_memory_pages=summary.get("UDP.mem"),
-        udp_sockets=summary.get("UDP.inuse"),
-        fragments=summary.get("FRAG.inuse"),
-    )
-    # A written root has no kernel behind it that netlink could tell of.
-    if not (ctx.paths.proc / "net").exists():
-        raise Unavailable(f"{ctx.paths.proc}/net does not exist")
+    net = net_tables.folder(ctx)
+    sample = _summary(ctx, net)
     try:
-        return _count(ctx, sample)
+        return _count(ctx, sample, net)
     except Unavailable as error:
-        if raw is None:
+        if sample.time_wait is None:
             raise
         ctx.note("sock_diag", error.cause, str(error))
         return sample
 
 
-def _count(ctx: Context, sample: SocketsSample) -> SocketsSample:
-    """Add what netlink tells."""
-    states: Counter[int] = Counter()
-    listeners: list[Socket] = []
-    unread = 0
-    for family in (socket.AF_INET, socket.AF_INET6):
-        for raw in dump(family, _WANTED):
-            found, done = decode(raw)
-            for state, received, _, place in found:
-                states[state] += 1
+def _summary(ctx: Context, net: Path) -> SocketsSample:
+    """Read what the kernel has counted itself."""
+    table = parse(ctx.try_read(net / "sockstat") or b"")
+    table |= parse(ctx.try_read(net / "sockstat6") or b"")
+    return SocketsSample(
+        time_wait=table.get("TCP.tw"),
+        orphans=table.get("TCP.orphan"),
+        page_bytes=os.sysconf("SC_PAGE_SIZE"),
+        tcp_memory_pages=table.get("TCP.mem"),
+        udp_memory_pages=table.get("UDP.mem"),
+        udp_sockets=_both(table, "UDP{}.inuse"),
+        fragments=_both(table, "FRAG{}.inuse"),
+        fragment_bytes=_both(table, "FRAG{}.memory"),
+    )
+
+
+def _both(table: Mapping[str, int], name: str) -> int | None:
+    """Add up both address families; a kernel may lack the second."""
+    first = table.get(name.format(""))
+    return None if first is None else first + table.get(name.format("6"), 0)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted while the kernel lists its sockets."""
+
+    ports: range
+    states: Counter[int] = field(default_factory=Counter)
+    flows: Counter[bytes] = field(default_factory=Counter)
+    listeners: list[Socket] = field(default_factory=list)
+    unread: int = 0
+
+    def add(self, raw: bytes, found: list[Found]) -> None:
+        """Count the sockets of one datagram."""
+        for state, received, _, place in found:
+            self.states[state] += 1
+            if state in _ALONE:
                 if state == LISTEN:
-                    listeners.append(details(raw, place))
-                elif received > _FULL_QUEUE and state == _ESTABLISHED:
-                    unread += 1
-            if done:
-                break
-    waiting = sorted((s for s in listeners if s.receive_queue), key=_fill, reverse=True)[:20]
+                    self.listeners.append(details(raw, place))
+                continue
+            if received > _FULL_QUEUE and state == _ESTABLISHED:
+                self.unread += 1
+            port, key = flow(raw, place)
+            if port in self.ports:
+                self.flows[key] += 1
+
+    def most(self) -> int:
+        """Give the connections from one address to one service."""
+        return max(self.flows.values(), default=0)
+
+
+def _count(ctx: Context, sample: SocketsSample, net: Path) -> SocketsSample:
+    """Add what netlink tells."""
+    if not net_tables.is_own(net):
+        text = f"sock_diag tells of another network namespace than {net}"
+        raise Unavailable(f"{text} (run in the host's network namespace)", Cause.UNREADABLE)
+    tally = _Tally(_port_range(ctx))
+    for raw, found in _list(_WANTED):
+        tally.add(raw, found)
+    waiting = sorted((s for s in tally.listeners if s.receive_queue), key=_fill, reverse=True)
+    waiting = waiting[:_MOST_LISTENERS]
     owners = _owners(ctx, {s.inode for s in waiting}) if waiting else {}
     return replace(
         sample,
-        states={STATES[s]: n for s, n in sorted(states.items()) if s < len(STATES)},
-        listening=len(listeners),
-        unread=unread,
+        states={STATES[s]: n for s, n in sorted(tally.states.items()) if s < len(STATES)},
+        listening=len(tally.listeners),
+        unread=tally.unread,
+        ports=len(tally.ports) or None,
+        ports_to_one=_ports_to_one(ctx, tally, sample.time_wait),
         listeners=tuple(
             Listener(s.address, s.port, s.receive_queue, s.send_queue, owners.get(s.inode))
             for s in waiting
@@ -172,9 +225,42 @@ def _count(ctx: Context, sample: SocketsSample) -> SocketsSample:
     )
 
 
+def _list(states: int, ports: tuple[int, int] | None = None) -> Iterator[tuple[bytes, list[Found]]]:
+    """List the sockets of both address families; a kernel may lack the second."""
+    yield from dump(request(socket.AF_INET, states, ports))
+    try:
+        yield from dump(request(socket.AF_INET6, states, ports))
+    except Unavailable as error:
+        if error.cause is not Cause.ABSENT:
+            raise
+
+
+def _port_range(ctx: Context) -> range:
+    """Read which ports outgoing connections get; empty when unknown."""
+    raw = ctx.try_read(ctx.paths.proc / "sys/net/ipv4/ip_local_port_range") or b""
+    bounds = [natural(field) for field in raw.split()]
+    return range(bounds[0], bounds[1] + 1) if len(bounds) == 2 else range(0)  # noqa: PLR2004
+
+
+def _ports_to_one(ctx: Context, tally: _Tally, time_wait: int | None) -> int | None:
+    """Count the ports to one service; TIME_WAIT is listed only where it may decide."""
+    if not tally.ports or time_wait is None:
+        return None
+    if tally.most() + time_wait <= len(tally.ports) // 2:
+        return tally.most() + time_wait
+    try:
+        # The kernel picks out those of outgoing connections: a busy server has many others.
+        for raw, found in _list(1 << _TIME_WAIT, (tally.ports[0], tally.ports[-1])):
+            tally.flows.update(flow(raw, place)[1] for *_, place in found)
+    except Unavailable as error:
+        ctx.note("sock_diag TIME_WAIT", error.cause, str(error))
+        return None
+    return tally.most()
+
+
 def _fill(listener: Socket) -> float:
     """Give how full a listener's queue is [ratio]."""
-    return listener.receive_queue / max(listener.send_queue, 1)
+    return listener.receive_queue / (listener.send_queue + 1)
 
 
 def _owners(ctx: Context, inodes: set[int]) -> dict[int, str]:
@@ -183,16 +269,26 @@ def _owners(ctx: Context, inodes: set[int]) -> dict[int, str]:
     owners: dict[int, str] = {}
     base = os.fspath(ctx.paths.proc)
     pids = [n for n in os.listdir(base) if n.isdigit()][:_MOST_PROCESSES]  # noqa: PTH208
+    left = _MOST_DESCRIPTORS
     for pid in pids:
-        try:
-            links = [os.readlink(f"{base}/{pid}/fd/{n}") for n in os.listdir(f"{base}/{pid}/fd")]  # noqa: PTH115, PTH208
-        except OSError:
-            continue
+        links = _links(f"{base}/{pid}/fd", left)
+        left -= len(links)
         for link in wanted.keys() & set(links):
             owners.setdefault(wanted[link], f"{_name(ctx, pid)} ({pid})")
-        if len(owners) == len(inodes):
+        if len(owners) == len(inodes) or left <= 0:
             break
     return owners
+
+
+def _links(folder: str, most: int) -> list[str]:
+    """Read what a process's descriptors are; those that close meanwhile are left out."""
+    links: list[str] = []
+    # Plain strings: a path object for each of 50,000 descriptors would cost more than the rest.
+    with contextlib.suppress(OSError):
+        for number in os.listdir(folder)[:most]:  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                links.append(os.readlink(f"{folder}/{number}"))  # noqa: PTH115
+    return links
 
 
 def _name(ctx: Context, pid: str) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from collectors import net_tables
 from collectors.base import Context, collector
 from collectors.model import Unavailable
-from collectors.rates import Track
+from collectors.rates import Track, ratio
 
 _COLUMNS = {"processed": 0, "dropped": 1, "squeezed": 2, "flow_limited": 10}
+_CPU = 12
 _LEAST = 9
+
+Row = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class SoftnetSample:
     """
-    All CPUs' backlogs during the window.
+    All CPUs' backlogs during the window; unknown when a CPU came or went.
 
     Attributes:
         window_seconds: Observed time [s].
@@ -24,6 +28,8 @@ class SoftnetSample:
         dropped_total: The same since boot.
         squeezed: Times a CPU had to stop with packets left, in the window.
         flow_limited: Packets dropped by the flow limit, in the window.
+        busiest_cpu: The CPU that had to stop most often; None when none did.
+        busiest_squeezed: Times it had to.
 
     """
 
@@ -33,39 +39,39 @@ class SoftnetSample:
     dropped_total: int | None = None
     squeezed: int | None = None
     flow_limited: int | None = None
+    busiest_cpu: int | None = None
+    busiest_squeezed: int | None = None
 
 
-def parse(raw: bytes) -> dict[str, int]:
+def parse(raw: bytes) -> dict[Row, int]:
     """
-    Parse the backlogs and add up the CPUs.
+    Parse the backlogs.
 
     Args:
         raw: Content of /proc/net/softnet_stat.
 
     Returns:
-        dict column -> sum; flow_limited only where the kernel has it. Rows come
-        and go with CPUs, so "rows" tells whether two readings compare.
+        dict (CPU, column) -> value; "flow_limited" only where the kernel has it.
 
     Raises:
         ValueError: When a row is not of the kernel's form.
 
     Source:
-        /proc/net/softnet_stat, softnet_seq_show() in net/core/net-procfs.c.
+        /proc/net/softnet_stat, softnet_seq_show() in net/core/net-procfs.c. Offline
+        CPUs have no row, so a row's place is not its CPU; since 5.10 the thirteenth
+        column tells it.
 
     """
-    rows = [line.split() for line in raw.splitlines() if line.strip()]
-    if any(len(row) < _LEAST or not all(map(_hex, row)) for row in rows):
-        raise ValueError("not a table of backlogs")
-    sums = {"rows": len(rows)}
-    for name, place in _COLUMNS.items():
-        if all(len(row) > place for row in rows):
-            sums[name] = sum(int(row[place], 16) for row in rows)
-    return sums
-
-
-def _hex(raw: bytes) -> bool:
-    """Tell whether a field is a number in hexadecimal digits."""
-    return len(raw) <= 16 and all(c in b"0123456789abcdef" for c in raw)  # noqa: PLR2004
+    table: dict[Row, int] = {}
+    for place, line in enumerate(line for line in raw.splitlines() if line.strip()):
+        row = [net_tables.hexadecimal(field) for field in line.split()]
+        if len(row) < _LEAST:
+            raise ValueError(f"not a backlog: {line[:40]!r}")
+        cpu = row[_CPU] if len(row) > _CPU else place
+        if (cpu, "processed") in table:
+            raise ValueError(f"two backlogs of CPU {cpu}")
+        table |= {(cpu, name): row[at] for name, at in _COLUMNS.items() if at < len(row)}
+    return table
 
 
 @collector(category="network")
@@ -77,7 +83,7 @@ def collect(ctx: Context) -> SoftnetSample:
         ctx: Paths and window.
 
     Returns:
-        The backlogs; unknown when a CPU came or went.
+        The backlogs.
 
     Raises:
         Unavailable: When the table cannot be read.
@@ -86,17 +92,33 @@ def collect(ctx: Context) -> SoftnetSample:
         /proc/net/softnet_stat.
 
     """
-    track: Track[str] = Track()
+    track: Track[Row] = Track()
     for at in ctx.ends():
-        table = parse(ctx.read(ctx.paths.proc / "net/softnet_stat"))
-        if track.rows and track.rows[0]["rows"] != table["rows"]:
-            raise Unavailable("a CPU came or went while its backlog was watched")
-        track.add(at, table)
+        track.add(at, parse(ctx.read(net_tables.folder(ctx) / "softnet_stat")))
+    if not track.rows[-1]:
+        raise Unavailable("there is no backlog of any CPU")
+    processed = _sum(_increases(track, "processed"))
+    squeezed = _increases(track, "squeezed")
+    worst = max(squeezed, key=lambda cpu: squeezed[cpu] or 0)
     return SoftnetSample(
         window_seconds=track.seconds,
-        processed_per_second=track.rate("processed").mean,
-        dropped=track.increase("dropped"),
-        dropped_total=track.last("dropped"),
-        squeezed=track.increase("squeezed"),
-        flow_limited=track.increase("flow_limited"),
+        processed_per_second=ratio(processed, track.seconds),
+        dropped=_sum(_increases(track, "dropped")),
+        dropped_total=sum(v for (_, name), v in track.rows[-1].items() if name == "dropped"),
+        squeezed=_sum(squeezed),
+        flow_limited=_sum(_increases(track, "flow_limited")),
+        busiest_cpu=worst if squeezed[worst] else None,
+        busiest_squeezed=squeezed[worst] if _sum(squeezed) is not None else None,
     )
+
+
+def _increases(track: Track[Row], name: str) -> dict[int, int | None]:
+    """Give a column's increase for each CPU of either end."""
+    cpus = sorted({cpu for row in track.rows for cpu, column in row if column == name})
+    return {cpu: track.increase((cpu, name)) for cpu in cpus}
+
+
+def _sum(increases: dict[int, int | None]) -> int | None:
+    """Add up the CPUs; unknown unless each is known."""
+    known = [v for v in increases.values() if v is not None]
+    return sum(known) if increases and len(known) == len(increases) else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from collectors import net_tables
 from collectors.base import Context, collector
 from collectors.model import Unavailable
 from collectors.rates import Track
@@ -98,10 +100,10 @@ def parse_six(raw: bytes) -> dict[str, int]:
 
     """
     table: dict[str, int] = {}
-    for key, value in key_values(b" ".join(raw.split(b"\t"))).items():
+    for key, value in key_values(raw.replace(b"\t", b" ")).items():
         protocol, six, counter = key.partition("6")
         if six:
-            table[f"{protocol}6.{counter}"] = value
+            table[f"{label(protocol)}6.{label(counter)}"] = value
     return table
 
 
@@ -120,12 +122,12 @@ def collect(ctx: Context) -> TcpSample:
         Unavailable: When /proc/net/snmp cannot be read.
 
     Source:
-        /proc/net/{snmp,snmp6,netstat}.
+        /proc/net/{snmp,snmp6,netstat} of the host's network namespace, see `net_tables`.
 
     """
     track: Track[str] = Track()
     for at in ctx.ends():
-        track.add(at, _read(ctx))
+        track.add(at, _read(ctx, net_tables.folder(ctx)))
     last = track.rows[-1]
     counters = {n: v for n, v in last.items() if n not in _GAUGES and v >= 0}
     return TcpSample(
@@ -136,9 +138,8 @@ def collect(ctx: Context) -> TcpSample:
     )
 
 
-def _read(ctx: Context) -> dict[str, int]:
+def _read(ctx: Context, net: Path) -> dict[str, int]:
     """Read the three tables."""
-    net = ctx.paths.proc / "net"
     table = parse(ctx.read(net / "snmp"))
     if not table:
         raise Unavailable(f"{net}/snmp is empty")

@@ -16,7 +16,7 @@ from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
 from collectors.model import Outcome
 from collectors.system import SystemSample
-from exporter import clock, report
+from exporter import clock
 from exporter.config import PROBES, Config, ConfigError, Known, load
 from exporter.examine import Examiner, Result, version
 from exporter.metrics import Exposition
@@ -187,7 +187,7 @@ class Service:
             metrics=self.exposition.pages,
             store=self.store,
             state=self._state,
-            schema=report.schema,
+            schema=_schema,
             reload=self.reload,
         )
         web = config.web
@@ -324,6 +324,13 @@ def stored(result: Result) -> StoredReport:
         size_bytes=len(result.body),
         body=result.body,
     )
+
+
+def _schema() -> bytes:
+    """Describe reports; imported on demand, because it would cost memory for ever."""
+    from exporter.report_schema import text
+
+    return text()
 
 
 def _machine_id(config: Config) -> bytes:

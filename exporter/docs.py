@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from exporter import config, report
+from exporter import config, report_schema
 from exporter.metrics_catalog import FAMILIES, Family
 
 _HEAD = """# Metrics
@@ -60,7 +60,7 @@ def _config_schema() -> str:
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics,
     "docs/config.schema.json": _config_schema,
-    "docs/report.schema.json": lambda: report.schema().decode(),
+    "docs/report.schema.json": lambda: report_schema.text().decode(),
 }
 
 

@@ -267,20 +267,6 @@ def _harmless(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def schema() -> bytes:
-    """
-    Describe the report's structure.
-
-    Returns:
-        A JSON Schema, with the sample of every collector that is installed.
-
-    """
-    # Built on demand: the adapter of all samples would cost the daemon memory for ever.
-    from exporter.report_schema import report_schema
-
-    return json.dumps(report_schema(), indent=2, sort_keys=True).encode() + b"\n"
-
-
 def _entry(outcome: Outcome) -> Entry:
     """Turn an outcome into its part of the report."""
     return Entry(

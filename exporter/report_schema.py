@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
@@ -51,6 +52,17 @@ def report_schema() -> dict[str, Any]:
         "title": _TITLE,
         "description": inspect.getdoc(Report),
     }
+
+
+def text() -> bytes:
+    """
+    Write the schema out.
+
+    Returns:
+        The schema as JSON.
+
+    """
+    return json.dumps(report_schema(), indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _returned(collector: Collector) -> type:

@@ -9,10 +9,16 @@ from analysis.culprits import by_fds, by_threads
 from analysis.model import Evidence, Facts, Kind, Recommendation, Scale, Signal
 from analysis.registry import rule
 from analysis.text import percent
+from collectors.cpu import CpuSample
 from collectors.interrupts import InterruptsSample
 from collectors.limits import LimitsSample
+from collectors.rates import ratio
 
+_MOST_PIDS = 4_194_304  # PID_MAX_LIMIT on 64 bits, include/linux/threads.h
+_MOST_THREADS = 1_073_741_823  # FUTEX_TID_MASK, which kernel/fork.c allows at most
+_NEAR = 0.5
 _LEAST_PACKETS = 20_000.0
+_BUSY = 0.30
 _LEAST_CPUS = 4
 _NODE_MIXIN = "node-mixin NodeFileDescriptorLimit (70 %, 90 %)"
 
@@ -36,19 +42,45 @@ def _more_files(facts: Facts, _: Signal) -> Iterable[Recommendation]:
 
 
 def _more_tasks(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise more process ids."""
+    """Advise more of what is nearly used up: process ids, tasks, or both."""
     sample = facts.sample(LimitsSample)
-    if sample is not None and sample.pid_max and sample.tasks:
+    if sample is None or sample.tasks is None:
+        return
+    bounds = (
+        ("pid_max", sample.pid_max, 4, _MOST_PIDS),
+        ("threads-max", sample.threads_max, 2, _MOST_THREADS),
+    )
+    for name, limit, factor, most in bounds:
+        # Raising the limit that is far away would change nothing.
+        if limit and sample.tasks >= _NEAR * limit:
+            yield from sysctl(
+                facts,
+                f"kernel.{name}",
+                min(factor * limit, most),
+                rule="task_capacity",
+                resource="kernel",
+                direction="raise",
+                why="No program can start a process or thread at the limit.",
+                risk="hides a leak of threads for a while; look at the culprits first. Each task "
+                "takes about 20 KiB of kernel memory",
+                source=f"Documentation/admin-guide/sysctl/kernel.rst, {name}",
+            )
+
+
+def _more_requests(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+    """Advise more asynchronous I/O requests."""
+    sample = facts.sample(LimitsSample)
+    if sample is not None and sample.aio_requests_max:
         yield from sysctl(
             facts,
-            "kernel.pid_max",
-            min(4 * sample.pid_max, 4_194_304),
-            rule="task_capacity",
+            "fs.aio-max-nr",
+            max(2 * sample.aio_requests_max, 1_048_576),
+            rule="aio_requests",
             resource="kernel",
             direction="raise",
-            why="No program can start a process or thread when all ids are taken.",
-            risk="hides a leak of threads for a while; look at the culprits first",
-            source="Documentation/admin-guide/sysctl/kernel.rst, pid_max",
+            why="Databases fail to start, or fall back to slow I/O, when io_setup fails.",
+            risk="a few hundred bytes of kernel memory for each request in use",
+            source="Documentation/admin-guide/sysctl/fs.rst, aio-nr & aio-max-nr",
         )
 
 
@@ -109,6 +141,34 @@ def task_capacity(facts: Facts) -> Signal | None:
 
 
 @rule(
+    resource="kernel",
+    cause="aio_requests",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.75,
+    critical=0.95,
+    source="Documentation/admin-guide/sysctl/fs.rst: io_setup fails with EAGAIN at aio-max-nr; "
+    "margins as for tasks",
+    explanation="The host runs out of asynchronous I/O requests; then the next database cannot "
+    "start.",
+    next_steps=("sysctl fs.aio-nr fs.aio-max-nr",),
+    advise=_more_requests,
+)
+def aio_requests(facts: Facts) -> Signal | None:
+    """Watch asynchronous I/O requests set up against their limit."""
+    sample = facts.sample(LimitsSample)
+    share = ratio(sample.aio_requests, sample.aio_requests_max) if sample else None
+    if sample is None or share is None:
+        return None
+    return Signal(
+        value=share,
+        message=f"{sample.aio_requests} of {sample.aio_requests_max} asynchronous I/O requests "
+        "are set up",
+        evidence=(Evidence("requests", share, "ratio", "/proc/sys/fs/aio-nr, aio-max-nr"),),
+    )
+
+
+@rule(
     resource="network",
     cause="interrupt_load",
     kind=Kind.SATURATION,
@@ -116,23 +176,27 @@ def task_capacity(facts: Facts) -> Signal | None:
     warning=0.90,
     critical=None,
     source="with four CPUs or more an even spread puts at most a quarter on each",
-    gate="four CPUs and 20,000 received packets' softirqs a second",
+    gate="four CPUs, 20,000 received packets' softirqs a second, and a CPU that spends 30 % of "
+    "its time in interrupts: one queue on one idle CPU is no trouble",
     explanation="One CPU receives nearly all packets while the others could help.",
     next_steps=("cat /proc/interrupts", "ethtool -l INTERFACE", "Look at irqbalance or RPS."),
 )
 def packet_steering(facts: Facts) -> Signal | None:
     """Watch the busiest CPU's share of the work of receiving packets."""
     sample = facts.sample(InterruptsSample)
-    if sample is None or sample.network_receive_per_second is None:
+    cpus = facts.sample(CpuSample)
+    if sample is None or sample.network_receive_per_second is None or cpus is None:
         return None
     share, rate = sample.network_receive_share, sample.network_receive_per_second
-    busy = rate >= _LEAST_PACKETS and sample.cpus >= _LEAST_CPUS
+    loads = [load for load in cpus.interrupts.values() if load is not None]
+    busy = rate >= _LEAST_PACKETS and sample.cpus >= _LEAST_CPUS and max(loads, default=0) >= _BUSY
     return Signal(
         value=share if busy and share is not None else 0.0,
         message=f"One of {sample.cpus} CPUs handles {percent(share)} of received packets",
         evidence=(
             Evidence("share of the busiest CPU", share, "ratio", "/proc/softirqs NET_RX"),
             Evidence("softirqs for received packets", rate, "1/s", "/proc/softirqs NET_RX"),
+            Evidence("busiest CPU", max(loads, default=None), "ratio", "/proc/stat irq, softirq"),
         ),
     )
 
@@ -162,6 +226,6 @@ def machine_checks(facts: Facts) -> Signal | None:
         return None
     return Signal(
         value=float(events),
-        message=f"The processor reported {events} hardware errors",
+        message=f"The processor reported {events} hardware {'error' if events == 1 else 'errors'}",
         evidence=(Evidence("machine checks", events, "events", "/proc/interrupts MCE"),),
     )

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from analysis.advice import investigate
 from analysis.culprits import by_faults, by_memory
-from analysis.model import Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
+from analysis.rules.memory_advice import find_consumer, swap_less
+from analysis.stalls import harmed
 from analysis.text import percent, size
 from collectors.memory import MemorySample
 from collectors.pressure import PressureSample
 from collectors.sysctl import SysctlSample
 
-_GIB = 1 << 30
-_SPACIOUS = 2 * _GIB
+_SPACIOUS = 2 << 30
+_SHORT = 0.80
+_NO_HARM = "tasks stall on memory in at least 1 % of the time, where the kernel tells that"
 
 
-def _find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise to look at what holds the memory."""
-    names = ", ".join(f"{c.name} ({c.id})" for c in by_memory(facts)[:3])
-    if names:
-        yield investigate(
-            "memory:consumers",
-            resource="memory",
-            rule="memory_utilization",
-            title=f"See whether {names} should hold this much memory",
-            why="They hold most of it; a leak, a cache without a limit or a job in the wrong "
-            "place is ended at its source.",
-            commands=("ps -eo pid,ppid,rss,comm --sort=-rss | head", "free -m"),
-        )
+def _left(sample: MemorySample) -> tuple[int, int] | None:
+    """
+    Give what can still be had of the memory that is there for programs, and that memory.
+
+    Huge pages set aside belong to who set them aside: the rest is what may run
+    out. What ZFS caches is given back like any cache.
+    """
+    if sample.total_bytes is None or sample.available_bytes is None:
+        return None
+    whole = sample.total_bytes - sample.meminfo.get("Hugetlb", 0)
+    left = sample.available_bytes + (sample.arc_reclaimable_bytes or 0)
+    return (min(left, whole), whole) if whole > 0 else None
 
 
 @rule(
@@ -41,22 +40,24 @@ def _find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
     critical=0.97,
     source="node-mixin NodeMemoryHighUtilization (90 %); MemAvailable already counts what can "
     "be reclaimed, so 3 % left is little on any host",
-    gate="less than 2 GiB available, so that large hosts are not called full too early",
+    gate="less than 2 GiB and 1 % of memory available: a tenth of a large host is much",
     explanation="Nearly all memory is taken by what cannot be dropped: the next large "
     "allocation swaps, stalls or gets something killed.",
     next_steps=("Look at the largest processes.", "Look at slab and shared memory in meminfo."),
-    advise=_find_consumer,
+    advise=find_consumer,
 )
 def memory_utilization(facts: Facts) -> Signal | None:
     """Watch the share of memory that is not available."""
     sample = facts.sample(MemorySample)
-    if sample is None or sample.utilization.mean is None or sample.available_bytes is None:
+    pair = _left(sample) if sample else None
+    if sample is None or pair is None:
         return None
-    used, left = sample.utilization.mean, sample.available_bytes
+    left, whole = pair
+    used = 1 - left / whole
+    spacious = left >= _SPACIOUS + whole // 100
     return Signal(
-        value=used if left < _SPACIOUS else min(used, 0.89),
-        message=f"{percent(used)} of memory is taken; {size(left)} of "
-        f"{size(sample.total_bytes)} is available",
+        value=0.0 if spacious else used,
+        message=f"{percent(used)} of memory is taken; {size(left)} of {size(whole)} is available",
         evidence=(
             Evidence("memory in use", used, "ratio", "/proc/meminfo MemAvailable, MemTotal"),
             Evidence("available", left, "bytes", "/proc/meminfo MemAvailable"),
@@ -72,12 +73,12 @@ def memory_utilization(facts: Facts) -> Signal | None:
     unit="ratio",
     warning=0.05,
     critical=0.25,
-    source="Facebook's oomd acts on sustained full pressure of 5 % and more; "
-    "Documentation/accounting/psi.rst",
+    source="the trigger in Documentation/accounting/psi.rst is 15 % of a second: a third of it "
+    "warns, and a quarter of all time is beyond doubt",
     explanation="Tasks lost time because memory had to be found for them: reclaim, swap-in "
     "or refaults of pages that were dropped too early.",
     next_steps=("Look at swap-in, direct reclaim and major faults.",),
-    advise=_find_consumer,
+    advise=find_consumer,
 )
 def memory_pressure(facts: Facts) -> Signal | None:
     """Watch the share of time in which tasks stalled on memory."""
@@ -100,15 +101,51 @@ def memory_pressure(facts: Facts) -> Signal | None:
     resource="memory",
     cause="memory_exhaustion",
     kind=Kind.SATURATION,
+    unit="ratio",
+    warning=0.05,
+    critical=0.25,
+    source="Documentation/accounting/psi.rst: time in which no task made progress is lost; "
+    "systemd's oomd.conf(5) kills at 60 % for 30 s, and a host thrashes long before",
+    explanation="At times every task with something to do waited for memory: the host works "
+    "for its memory more than for its programs.",
+    next_steps=("vmstat 1 5, columns si, so and wa", "Look at the largest processes."),
+    advise=find_consumer,
+)
+def memory_stall(facts: Facts) -> Signal | None:
+    """Watch the share of time in which all tasks stalled on memory."""
+    pressure = facts.sample(PressureSample)
+    full = pressure.memory.full.mean if pressure and pressure.memory else None
+    if full is None:
+        return None
+    return Signal(
+        value=full,
+        message=f"All tasks stood still for want of memory in {percent(full)} of the time",
+        evidence=(Evidence("all tasks stalled", full, "ratio", "/proc/pressure/memory full"),),
+        culprits=by_memory(facts),
+    )
+
+
+def _swapping_hurts(facts: Facts, sample: MemorySample) -> bool:
+    """Tell whether reading back from swap costs anybody time; without storage it hardly can."""
+    if facts.sample(PressureSample) is None and sample.swaps:
+        return not all(s.in_memory for s in sample.swaps)
+    return harmed(facts, "memory")
+
+
+@rule(
+    resource="memory",
+    cause="memory_exhaustion",
+    kind=Kind.SATURATION,
     unit="pages/s",
     warning=500,
     critical=10_000,
     scale=Scale.LOG,
     source="a swap-in costs 0.1 ms (SSD) to 10 ms (disk) of somebody's time: 500 a second are "
     "5 % to all of it; occupied swap alone is no trouble",
+    gate=_NO_HARM + ": reading back from compressed memory costs next to nothing",
     explanation="Pages that programs need are being read back from swap.",
     next_steps=("vmstat 1 5, columns si and so", "Look at the largest processes."),
-    advise=_find_consumer,
+    advise=swap_less,
 )
 def swap_in(facts: Facts) -> Signal | None:
     """Watch pages read from swap."""
@@ -117,7 +154,7 @@ def swap_in(facts: Facts) -> Signal | None:
     if sample is None or rate is None:
         return None
     return Signal(
-        value=rate,
+        value=rate if _swapping_hurts(facts, sample) else 0.0,
         message=f"{rate:,.0f} pages per second are read back from swap",
         evidence=(Evidence("swapped in", rate, "pages/s", "/proc/vmstat pswpin"),),
         culprits=by_faults(facts) or by_memory(facts),
@@ -131,59 +168,97 @@ def swap_in(facts: Facts) -> Signal | None:
     unit="ratio",
     warning=0.80,
     critical=0.95,
-    source="netdata used_swap (80 %, 90 %)",
+    source="netdata used_swap (80 to 90 %, 90 to 98 %)",
     gate="memory itself at least 80 % taken: cold pages parked in swap are no trouble",
     explanation="Swap is nearly full while memory is short: what comes next is the OOM killer.",
     next_steps=("Look at the largest processes.",),
-    advise=_find_consumer,
+    advise=find_consumer,
 )
 def swap_full(facts: Facts) -> Signal | None:
     """Watch the share of swap in use while memory is short."""
     sample = facts.sample(MemorySample)
-    if sample is None or sample.swap_used_bytes is None or sample.utilization.mean is None:
+    if sample is None or sample.swap_total_bytes is None:
         return None
-    if not sample.swap_total_bytes:
+    if sample.swap_total_bytes == 0:
         return Signal(0.0, "This host has no swap")
-    used = sample.swap_used_bytes / sample.swap_total_bytes
+    pair = _left(sample)
+    if pair is None or sample.swap_used_bytes is None:
+        return None
+    used, taken = sample.swap_used_bytes / sample.swap_total_bytes, 1 - pair[0] / pair[1]
     return Signal(
-        value=used if sample.utilization.mean >= 0.8 else 0.0,  # noqa: PLR2004
-        message=f"{percent(used)} of swap is in use and {percent(sample.utilization.mean)} of "
-        "memory is taken",
+        value=used if taken >= _SHORT else 0.0,
+        message=f"{percent(used)} of swap is in use and {percent(taken)} of memory is taken",
         evidence=(Evidence("swap in use", used, "ratio", "/proc/meminfo SwapFree, SwapTotal"),),
         culprits=by_memory(facts),
     )
 
 
+def _since_before(facts: Facts, name: str) -> int | None:
+    """
+    Count mishaps since the sweep before where there is one, otherwise in the window.
+
+    Between two windows nobody looked, but the kernel went on counting.
+    """
+    sample, earlier = facts.sample(MemorySample), facts.before(MemorySample)
+    if sample is None:
+        return None
+    total, old = sample.totals.get(name), earlier.totals.get(name) if earlier else None
+    if total is not None and old is not None and total >= old:
+        return total - old
+    return sample.increases.get(name)
+
+
 @rule(
     resource="memory",
-    cause="memory_exhaustion",
+    cause="oom_kill",
     kind=Kind.ERRORS,
     unit="kills",
     warning=1,
     critical=3,
     at_once=True,
     source="every kill is a program lost; counted by the kernel as oom_kill since v4.13",
-    explanation="The kernel killed programs because memory ran out.",
+    explanation="The kernel killed programs because the host, or a container at its limit, ran "
+    "out of memory.",
     next_steps=("dmesg | grep -i 'killed process'", "Look at containers' memory limits."),
-    advise=_find_consumer,
+    advise=find_consumer,
 )
 def oom_kill(facts: Facts) -> Signal | None:
-    """Watch processes killed for lack of memory, since the sweep before where there is one."""
-    sample, earlier = facts.sample(MemorySample), facts.before(MemorySample)
-    if sample is None:
-        return None
-    total, old = sample.totals.get("oom_kill"), earlier.totals.get("oom_kill") if earlier else None
-    # Between two windows nobody looked, but the kernel went on counting.
-    kills = sample.increases.get("oom_kill")
-    if total is not None and old is not None and total >= old:
-        kills = total - old
+    """Watch processes killed for lack of memory."""
+    kills = _since_before(facts, "oom_kill")
     if kills is None:
         return None
     return Signal(
         value=float(kills),
-        message=f"The kernel killed {kills} processes for lack of memory",
+        message=f"The kernel killed {kills} {'process' if kills == 1 else 'processes'} for lack "
+        "of memory",
         evidence=(Evidence("processes killed", kills, "kills", "/proc/vmstat oom_kill"),),
         culprits=by_memory(facts),
+    )
+
+
+@rule(
+    resource="memory",
+    cause="hardware",
+    kind=Kind.ERRORS,
+    unit="pages",
+    warning=1,
+    critical=10,
+    at_once=True,
+    source="Documentation/mm/hwpoison.rst: each is a page with an error that could not be "
+    "corrected, taken out of use for good",
+    explanation="Memory is failing: the kernel took pages out of use, and a program that needed "
+    "one was killed.",
+    next_steps=("dmesg | grep -iE 'mce|edac|memory failure'", "Have the module replaced."),
+)
+def memory_corrupted(facts: Facts) -> Signal | None:
+    """Watch pages lost to errors of the memory."""
+    pages = _since_before(facts, "hardware_corrupted")
+    if pages is None:
+        return None
+    return Signal(
+        value=float(pages),
+        message=f"Memory errors cost {pages} {'page' if pages == 1 else 'pages'}",
+        evidence=(Evidence("pages lost", pages, "pages", "/proc/meminfo HardwareCorrupted"),),
     )
 
 
@@ -200,18 +275,16 @@ def oom_kill(facts: Facts) -> Signal | None:
     "faults as well",
     explanation="Programs wait for pages of theirs that have to be read from storage.",
     next_steps=("pidstat -r 1 5, column majflt/s",),
-    advise=_find_consumer,
+    advise=find_consumer,
 )
 def major_faults(facts: Facts) -> Signal | None:
     """Watch page faults that needed storage, while they make tasks wait."""
-    sample, pressure = facts.sample(MemorySample), facts.sample(PressureSample)
+    sample = facts.sample(MemorySample)
     rate = sample.per_second("pgmajfault") if sample else None
     if rate is None:
         return None
-    stalls = (pressure.memory, pressure.io) if pressure else ()
-    stalled = [s.some.mean for s in stalls if s is not None and s.some.mean is not None]
     return Signal(
-        value=rate if not stalled or max(stalled) >= 0.01 else 0.0,  # noqa: PLR2004
+        value=rate if harmed(facts, "memory", "io") else 0.0,
         message=f"{rate:,.0f} page faults per second waited for storage",
         evidence=(Evidence("major faults", rate, "1/s", "/proc/vmstat pgmajfault"),),
         culprits=by_faults(facts),

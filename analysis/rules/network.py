@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from analysis.advice import sysctl
-from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
+from analysis.rules.network_advice import (
+    larger_budget,
+    larger_neighbour_table,
+    larger_ring,
+    longer_backlog,
+    more_connections,
+)
 from analysis.text import percent, size
+from analysis.use.network import setting
 from collectors.conntrack import ConntrackSample
-from collectors.memory import MemorySample
+from collectors.neighbour import NeighbourSample
 from collectors.network import Interface, NetworkSample
+from collectors.rates import ratio
 from collectors.softnet import SoftnetSample
 
 _LEAST_PACKETS = 100.0  # [1/s] below which a share of them says nothing
-_ENTRY_BYTES = 320  # of a tracked connection, struct nf_conn with its extensions
-# Never propose more tracked connections than take this part of memory.
-_MEMORY_PART = 1 / 64
-_FAULTS = ("rx_errors", "tx_errors", "rx_crc_errors", "rx_frame", "tx_carrier")
+_LEAST_MISHAPS = 1.0  # [1/s] below which they are single events
+# The kernel's sums: damaged frames of every kind are in rx_errors.
+_FAULTS = ("rx_errors", "tx_errors")
 _OVERRUNS = ("rx_fifo", "rx_missed_errors", "rx_over_errors", "tx_fifo")
-
-
-def _more_connections(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise twice as many tracked connections, as far as memory allows."""
-    track, memory = facts.sample(ConntrackSample), facts.sample(MemorySample)
-    if track is None or not track.max or memory is None or not memory.total_bytes:
-        return
-    affordable = int(memory.total_bytes * _MEMORY_PART / _ENTRY_BYTES)
-    if affordable > track.max:
-        yield from sysctl(
-            facts,
-            "net.netfilter.nf_conntrack_max",
-            min(2 * track.max, affordable),
-            rule="conntrack_capacity",
-            resource="network",
-            direction="raise",
-            why="New connections are dropped when the table is full.",
-            risk=f"up to {_ENTRY_BYTES} bytes of kernel memory per connection",
-            source="Documentation/networking/nf_conntrack-sysctl.rst",
-        )
-
-
-def _longer_backlog(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise a longer backlog per CPU."""
-    yield from sysctl(
-        facts,
-        "net.core.netdev_max_backlog",
-        10_000,
-        rule="backlog_drops",
-        resource="network",
-        direction="raise",
-        why="Bursts then wait in the CPU's backlog instead of being dropped.",
-        risk="adds delay when the CPU is too slow in the long run",
-        source="Documentation/admin-guide/sysctl/net.rst, netdev_max_backlog",
-    )
-
-
-def _larger_budget(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise more packets per turn."""
-    yield from sysctl(
-        facts,
-        "net.core.netdev_budget",
-        600,
-        rule="backlog_squeezed",
-        resource="network",
-        direction="raise",
-        why="A CPU then takes up to 600 packets before it yields to other work.",
-        risk="other work on that CPU waits a little longer",
-        source="Documentation/admin-guide/sysctl/net.rst, netdev_budget",
-    )
 
 
 @rule(
@@ -91,7 +46,7 @@ def link_utilization(facts: Facts) -> Signal | None:
     shares = {n: i.utilization.mean for n, i in sample.interfaces.items()}
     known = {n: s for n, s in shares.items() if s is not None}
     if not known:
-        return Signal(0.0, "No link tells its speed")
+        return None
     worst = max(known, key=lambda n: known[n])
     link = sample.interfaces[worst]
     return Signal(
@@ -104,11 +59,17 @@ def link_utilization(facts: Facts) -> Signal | None:
 
 
 def _packets(interface: Interface, kinds: tuple[str, ...], seconds: float) -> tuple[float, float]:
-    """Give the rate of some mishaps, and their share of all packets."""
-    count = sum(interface.increases.get(kind) or 0 for kind in kinds)
+    """
+    Give the rate of some mishaps, and their share of all packets.
+
+    Drivers count one mishap under several names, so the largest counter is
+    taken and not their sum.
+    """
+    count = max(interface.increases.get(kind) or 0 for kind in kinds)
     total = (interface.packets_received or 0.0) + (interface.packets_sent or 0.0)
-    rate = count / seconds if seconds > 0 else 0.0
-    return rate, rate / (total + rate) if total + rate >= _LEAST_PACKETS else 0.0
+    rate = count / seconds
+    enough = total + rate >= _LEAST_PACKETS and rate >= _LEAST_MISHAPS
+    return rate, rate / (total + rate) if enough else 0.0
 
 
 def _worst(facts: Facts, kinds: tuple[str, ...], what: str) -> Signal | None:
@@ -143,7 +104,7 @@ def _worst(facts: Facts, kinds: tuple[str, ...], what: str) -> Signal | None:
     critical=0.01,
     scale=Scale.LOG,
     source="node-mixin NodeNetworkReceiveErrs (1 %); TCP halves its speed at about 0.1 % loss",
-    gate="100 packets a second",
+    gate="100 packets and one mishap a second",
     explanation="Packets arrive damaged: a cable, a transceiver or a duplex mismatch.",
     next_steps=("ethtool -S INTERFACE", "ethtool INTERFACE"),
 )
@@ -162,9 +123,10 @@ def link_errors(facts: Facts) -> Signal | None:
     scale=Scale.LOG,
     source="as for damaged packets; rx_dropped is not used, since it counts harmless drops of "
     "unknown protocols (Documentation/networking/statistics.rst)",
-    gate="100 packets a second",
+    gate="100 packets and one mishap a second",
     explanation="Packets came faster than the host took them from the device.",
     next_steps=("ethtool -g INTERFACE", "Look at softirq load and packet steering."),
+    advise=larger_ring,
 )
 def receive_overruns(facts: Facts) -> Signal | None:
     """Watch packets that the device had no room for, as a share of all."""
@@ -213,7 +175,7 @@ def link_flaps(facts: Facts) -> Signal | None:
     source="netdata 1min_netdev_backlog_exceeded: any drop is one too many",
     explanation="A CPU's backlog of received packets was full, and packets were dropped.",
     next_steps=("cat /proc/net/softnet_stat", "Look at packet steering."),
-    advise=_longer_backlog,
+    advise=longer_backlog,
 )
 def backlog_drops(facts: Facts) -> Signal | None:
     """Watch packets dropped between interrupt and protocol."""
@@ -235,22 +197,23 @@ def backlog_drops(facts: Facts) -> Signal | None:
     unit="1/s",
     warning=50,
     critical=None,
-    source="netdata 1min_netdev_budget_ran_outs warns at 10 a second and calls it noisy; with "
-    "netdev_budget_usecs at 2 ms, 50 a second are a tenth of a CPU's time",
+    source="netdata 1min_netdev_budget_ran_outs warns at 10 a second and calls it noisy; at "
+    "netdev_budget_usecs, 2 to 8 ms, 50 a second are a tenth or more of one CPU's time",
     explanation="CPUs stop in the middle of received packets to let other work run.",
     next_steps=("mpstat -I SCPU 1 5", "Look at packet steering."),
-    advise=_larger_budget,
+    advise=larger_budget,
 )
 def backlog_squeezed(facts: Facts) -> Signal | None:
-    """Watch turns that ended with packets left."""
+    """Watch turns that ended with packets left, on the CPU that has most of them."""
     sample = facts.sample(SoftnetSample)
-    if sample is None or sample.squeezed is None or sample.window_seconds <= 0:
+    if sample is None or sample.busiest_squeezed is None or sample.window_seconds <= 0:
         return None
-    rate = sample.squeezed / sample.window_seconds
+    rate = sample.busiest_squeezed / sample.window_seconds
+    where = "no CPU" if sample.busiest_cpu is None else f"CPU {sample.busiest_cpu}"
     return Signal(
         value=rate,
-        message=f"{rate:,.1f} turns per second ended with received packets left",
-        evidence=(Evidence("squeezed", rate, "1/s", "/proc/net/softnet_stat column 3"),),
+        message=f"{rate:,.1f} turns per second of {where} ended with received packets left",
+        evidence=(Evidence("squeezed", rate, "1/s", f"/proc/net/softnet_stat column 3, {where}"),),
     )
 
 
@@ -264,7 +227,7 @@ def backlog_squeezed(facts: Facts) -> Signal | None:
     source="node-mixin NodeHighNumberConntrackEntriesUsed (75 %)",
     explanation="The table of tracked connections is nearly full; then new ones are dropped.",
     next_steps=("conntrack -S", "conntrack -L | awk '{print $3}' | sort | uniq -c"),
-    advise=_more_connections,
+    advise=more_connections,
 )
 def conntrack_capacity(facts: Facts) -> Signal | None:
     """Watch the share of the connection table in use."""
@@ -290,7 +253,7 @@ def conntrack_capacity(facts: Facts) -> Signal | None:
     source="each is a packet of a connection that could not be tracked",
     explanation="Packets were dropped because their connection could not be tracked.",
     next_steps=("conntrack -S", "dmesg | grep nf_conntrack"),
-    advise=_more_connections,
+    advise=more_connections,
 )
 def conntrack_drops(facts: Facts) -> Signal | None:
     """Watch packets dropped and connections pushed out by connection tracking."""
@@ -306,5 +269,41 @@ def conntrack_drops(facts: Facts) -> Signal | None:
         message=f"Connection tracking dropped {rate:,.1f} packets or connections per second",
         evidence=(
             Evidence("dropped", rate, "1/s", "/proc/net/stat/nf_conntrack drop, early_drop"),
+        ),
+    )
+
+
+@rule(
+    resource="network",
+    cause="neighbours_full",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.85,
+    critical=0.98,
+    source="Documentation/networking/ip-sysctl.rst, neigh/default/gc_thresh3: the most there may "
+    "be; at once critical when one was refused",
+    explanation="The table of neighbours is nearly full; then new ones cannot be reached.",
+    next_steps=("ip neigh | wc -l", "dmesg | grep 'neighbor table overflow'"),
+    advise=larger_neighbour_table,
+)
+def neighbour_table(facts: Facts) -> Signal | None:
+    """Watch neighbours of either address family against their limit."""
+    sample = facts.sample(NeighbourSample)
+    if sample is None:
+        return None
+    families = {"ipv4": sample.entries, "ipv6": sample.entries_six}
+    refused = (sample.refused or 0) + (sample.refused_six or 0)
+    limits = {f: setting(facts, f"net.{f}.neigh.default.gc_thresh3") for f in families}
+    known = {f: ratio(n, limits[f]) for f, n in families.items()}
+    shares = {f: share for f, share in known.items() if share is not None}
+    if not shares:
+        return None
+    worst = max(shares, key=lambda f: shares[f])
+    return Signal(
+        value=max(shares[worst], 1.0) if refused else shares[worst],
+        message=f"{families[worst]} of {limits[worst]} neighbours are known, {refused} refused",
+        evidence=(
+            Evidence("neighbours", shares[worst], "ratio", "/proc/net/stat, gc_thresh3"),
+            Evidence("refused", refused, "neighbours", "/proc/net/stat table_fulls"),
         ),
     )

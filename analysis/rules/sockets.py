@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from analysis.advice import sysctl
-from analysis.model import Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
-from analysis.rules.tcp import listeners, longer_queue
+from analysis.rules.tcp_advice import (
+    listeners,
+    longer_queue,
+    more_ports,
+    more_socket_memory,
+    slow_reader,
+)
 from analysis.text import percent
-from analysis.use.network import listen_fill, ports, saturation
+from analysis.use.network import listen_fill, saturation
 from collectors.sockets import SocketsSample
 
+_LEAST_WAITING = 10
 _LEAST_CLOSE_WAIT = 100
 _MANY_CLOSE_WAIT = 1_000
-
-
-def _more_ports(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise a wider range of ports."""
-    yield from sysctl(
-        facts,
-        "net.ipv4.ip_local_port_range",
-        "15000 65000",
-        rule="ephemeral_ports",
-        resource="network",
-        why="More outgoing connections to one destination are possible at a time.",
-        risk="collides with services that listen on a port of the range",
-        source="Documentation/networking/ip-sysctl.rst, ip_local_port_range",
-    )
 
 
 @rule(
@@ -38,13 +28,15 @@ def _more_ports(facts: Facts, _: Signal) -> Iterable[Recommendation]:
     warning=0.70,
     critical=0.95,
     source="a queue that is mostly full at a random instant overflows at the next burst",
+    gate="10 waiting connections",
     explanation="A listener's queue of connections to accept is nearly full.",
     next_steps=("ss -ltn: Recv-Q against Send-Q",),
     advise=longer_queue,
 )
 def listen_queue(facts: Facts) -> Signal | None:
     """Watch the fullest listener's queue."""
-    fill = listen_fill(facts.sample(SocketsSample))
+    sample = facts.sample(SocketsSample)
+    fill = listen_fill(sample, _LEAST_WAITING) if sample else None
     if fill is None:
         return None
     return Signal(
@@ -60,15 +52,33 @@ def listen_queue(facts: Facts) -> Signal | None:
     cause="socket_memory",
     kind=Kind.CAPACITY,
     unit="ratio",
-    warning=0.75,
+    warning=0.67,
     critical=0.95,
-    source="Documentation/networking/ip-sysctl.rst, tcp_mem: at its maximum sockets are refused",
+    source="Documentation/networking/ip-sysctl.rst, tcp_mem: from its second number on, two thirds "
+    "of the third unless set, buffers are held small; at the third connections are killed",
     explanation="TCP buffers take nearly all memory they may; then connections stall or die.",
     next_steps=("cat /proc/net/sockstat", "ss -tm"),
+    advise=more_socket_memory,
 )
 def tcp_memory(facts: Facts) -> Signal | None:
     """Watch memory of TCP sockets against tcp_mem."""
     return _share(facts, "tcp_memory", "TCP sockets hold {} of the memory they may")
+
+
+@rule(
+    resource="network",
+    cause="udp_loss",
+    kind=Kind.CAPACITY,
+    unit="ratio",
+    warning=0.75,
+    critical=0.95,
+    source="Documentation/networking/ip-sysctl.rst, udp_mem: at its maximum packets are dropped",
+    explanation="UDP packets that wait to be read take nearly all memory they may.",
+    next_steps=("cat /proc/net/sockstat", "ss -uamn"),
+)
+def udp_memory(facts: Facts) -> Signal | None:
+    """Watch memory of UDP sockets against udp_mem."""
+    return _share(facts, "udp_memory", "UDP sockets hold {} of the memory they may")
 
 
 @rule(
@@ -94,23 +104,23 @@ def tcp_orphans(facts: Facts) -> Signal | None:
     unit="ratio",
     warning=0.80,
     critical=0.95,
-    source="connect(2) fails with EADDRNOTAVAIL at the end of the range",
-    explanation="Nearly as many connections exist as there are ports for outgoing ones.",
-    next_steps=("ss -tan | awk '{print $1, $5}' | sort | uniq -c | sort -rn | head",),
-    advise=_more_ports,
+    source="connect(2) fails with EADDRNOTAVAIL when all ports to a service are taken",
+    explanation="Nearly all ports for connections to one service are taken.",
+    next_steps=("ss -tan | awk '{print $5}' | sort | uniq -c | sort -rn | head",),
+    advise=more_ports,
 )
 def ephemeral_ports(facts: Facts) -> Signal | None:
-    """Watch connections against the range of ports for outgoing ones."""
-    share = ports(facts)
-    if share is None:
+    """Watch connections to one service against the ports for outgoing ones."""
+    sample, share = facts.sample(SocketsSample), saturation(facts)["ephemeral_ports"]
+    if share is None or sample is None:
         return None
-    sample = facts.sample(SocketsSample)
-    waiting = sample.time_wait if sample else None
+    waiting = sample.time_wait
     return Signal(
         value=share,
-        message=f"Connections, {waiting} of them in TIME_WAIT, are {percent(share)} of the ports",
+        message=f"Up to {sample.ports_to_one} of {sample.ports} ports are taken by connections to "
+        f"one service; {waiting} sockets are in TIME_WAIT",
         evidence=(
-            Evidence("ports, at most", share, "ratio", "sock_diag, sockstat, ip_local_port_range"),
+            Evidence("ports taken", share, "ratio", "sock_diag, sockstat, ip_local_port_range"),
             Evidence("in TIME_WAIT", waiting, "sockets", "/proc/net/sockstat TCP tw"),
         ),
     )
@@ -183,6 +193,7 @@ def close_wait(facts: Facts) -> Signal | None:
     gate="at least a tenth of all established connections",
     explanation="Programs leave received data lying: they are too slow or stuck.",
     next_steps=("ss -tnp | sort -k2 -n | tail",),
+    advise=slow_reader,
 )
 def unread_data(facts: Facts) -> Signal | None:
     """Watch connections with much unread data."""

@@ -2,89 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from analysis.advice import investigate, sysctl
-from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
+from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
+from analysis.rules.tcp_advice import (
+    find_loss,
+    larger_buffers,
+    listeners,
+    longer_queue,
+    more_socket_memory,
+    slow_reader,
+)
 from analysis.text import percent
-from collectors.sockets import Listener, SocketsSample
 from collectors.tcp import TcpSample
 
 _LEAST_RETRANSMITS = 5.0  # [1/s]
-
-
-def listeners(facts: Facts) -> tuple[Culprit, ...]:
-    """
-    Name the listeners with waiting connections.
-
-    Args:
-        facts: What is known of the host.
-
-    Returns:
-        At most five, fullest first.
-
-    """
-    sample = facts.sample(SocketsSample)
-    return tuple(_listener(item) for item in sample.listeners[:5]) if sample else ()
-
-
-def _listener(item: Listener) -> Culprit:
-    """Describe a listener."""
-    name = item.process or f"port {item.port}"
-    where = f"{item.address}:{item.port}"
-    fill = item.queue / max(item.backlog, 1)
-    return Culprit("listener", name, where, float(item.queue), "connections", fill, where)
-
-
-def longer_queue(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """
-    Advise longer queues for listeners, and to look at who does not accept.
-
-    Args:
-        facts: What is known of the host.
-
-    Yields:
-        What to look at, and a setting where it is too small.
-
-    """
-    slow = listeners(facts)
-    if slow:
-        yield investigate(
-            f"listener:{slow[0].name}",
-            resource="network",
-            rule="listen_overflows",
-            title=f"See why {slow[0].name} does not accept its connections faster",
-            why="A longer queue only helps against bursts; a program that is too slow for its "
-            "load fills any queue.",
-            commands=("ss -ltn",),
-        )
-    yield from sysctl(
-        facts,
-        "net.core.somaxconn",
-        4096,
-        rule="listen_overflows",
-        resource="network",
-        direction="raise",
-        why="Listeners may then ask for longer queues, which take bursts of connections.",
-        risk="none worth naming; programs must ask for the longer queue themselves",
-        source="listen(2); the default since Linux 5.4 is 4096",
-    )
-
-
-def _larger_buffers(facts: Facts, _: Signal) -> Iterable[Recommendation]:
-    """Advise larger receive buffers for programs that ask for them."""
-    yield from sysctl(
-        facts,
-        "net.core.rmem_max",
-        4_194_304,
-        rule="udp_receive_buffer",
-        resource="network",
-        direction="raise",
-        why="Programs may then ask (SO_RCVBUF) for buffers that take longer bursts.",
-        risk="up to 4 MiB of kernel memory for each socket that asks",
-        source="Documentation/admin-guide/sysctl/net.rst, rmem_max",
-    )
 
 
 @rule(
@@ -100,6 +31,7 @@ def _larger_buffers(facts: Facts, _: Signal) -> Iterable[Recommendation]:
     gate="5 retransmits a second",
     explanation="Segments were lost on their way and had to be sent again.",
     next_steps=("ss -ti | grep -B1 retrans", "nstat -az | grep -i retrans"),
+    advise=find_loss,
 )
 def tcp_retransmits(facts: Facts) -> Signal | None:
     """Watch segments sent again as a share of all sent."""
@@ -190,6 +122,7 @@ def listen_drops(facts: Facts) -> Signal | None:
     source="each is a connection killed; a healthy host has none",
     explanation="Connections were killed because memory for sockets ran out.",
     next_steps=("cat /proc/net/sockstat", "sysctl net.ipv4.tcp_mem"),
+    advise=more_socket_memory,
 )
 def tcp_memory_aborts(facts: Facts) -> Signal | None:
     """Watch connections killed for lack of socket memory."""
@@ -206,15 +139,36 @@ def tcp_memory_aborts(facts: Facts) -> Signal | None:
     warning=20,
     critical=500,
     scale=Scale.LOG,
-    source="PruneCalled and RcvPruned of Documentation/networking/snmp_counter.rst: data that "
-    "had arrived is thrown away or squeezed",
+    source="TCPRcvQDrop, RcvPruned and TCPZeroWindowDrop of "
+    "Documentation/networking/snmp_counter.rst: data that had arrived is thrown away",
     explanation="Programs read too slowly for what arrives; received data was thrown away.",
     next_steps=("ss -tn | sort -k2 -n: large Recv-Q", "sysctl net.ipv4.tcp_rmem"),
+    advise=slow_reader,
 )
 def tcp_receive_drops(facts: Facts) -> Signal | None:
     """Watch received TCP data that had no room."""
     names = ("TcpExt.TCPRcvQDrop", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop")
     return _rate_rule(facts, names, "{} TCP segments per second had no room")
+
+
+@rule(
+    resource="network",
+    cause="socket_memory",
+    kind=Kind.SATURATION,
+    unit="1/s",
+    warning=100,
+    critical=None,
+    scale=Scale.LOG,
+    source="PruneCalled of Documentation/networking/snmp_counter.rst: nothing is lost yet, so it "
+    "only warns, and only when it is no burst",
+    explanation="Programs read so slowly that the kernel keeps squeezing what has arrived.",
+    next_steps=("ss -tn | sort -k2 -n: large Recv-Q", "nstat -az | grep -i prune"),
+    advise=slow_reader,
+)
+def tcp_receive_squeezed(facts: Facts) -> Signal | None:
+    """Watch how often full receive buffers are squeezed."""
+    sentence = "{} times per second a full receive buffer was squeezed"
+    return _rate_rule(facts, ("TcpExt.PruneCalled",), sentence)
 
 
 @rule(
@@ -228,7 +182,7 @@ def tcp_receive_drops(facts: Facts) -> Signal | None:
     source="netdata 1m_ipv4_udp_receive_buffer_errors (10 a second)",
     explanation="Programs read UDP too slowly; packets that had arrived were dropped.",
     next_steps=("ss -uanm: d in skmem", "nstat -az UdpRcvbufErrors"),
-    advise=_larger_buffers,
+    advise=larger_buffers,
 )
 def udp_receive_buffer(facts: Facts) -> Signal | None:
     """Watch UDP packets dropped because their socket's buffer was full."""

@@ -5,33 +5,33 @@ from __future__ import annotations
 from analysis.model import DeviceUse, Facts, ResourceUse
 from analysis.registry import use
 from collectors.limits import LimitsSample
-from collectors.model import Distribution
-from collectors.rates import ratio
+from collectors.rates import distribution, ratio
 
 
 @use("kernel")
 def kernel(facts: Facts) -> ResourceUse | None:
     """
-    Tell how much of the host's open files, tasks and process ids is taken.
+    Tell how much is taken of the host's files, tasks, process ids and asynchronous I/O.
 
     Args:
         facts: What is known of the host.
 
     Returns:
-        One device for each of the three; None when the limits are unknown.
+        One device for each that has a limit; None when the limits are unknown.
 
     Source:
-        /proc/sys/fs/file-nr, /proc/loadavg, kernel.threads-max and kernel.pid_max.
+        /proc/sys/fs/file-nr, /proc/loadavg, kernel.threads-max, kernel.pid_max,
+        fs.aio-nr and fs.aio-max-nr.
 
     """
     sample = facts.sample(LimitsSample)
     if sample is None:
         return None
-    shares = {
-        "file_descriptors": ratio(sample.files, sample.files_max),
-        "tasks": ratio(sample.tasks, sample.threads_max),
-        "pids": ratio(sample.tasks, sample.pid_max),
+    requests = ratio(sample.aio_requests, sample.aio_requests_max)
+    uses = {
+        "file_descriptors": sample.files_utilization,
+        "tasks": sample.tasks_utilization,
+        "pids": sample.pids_utilization,
+        "aio_requests": distribution([requests]),
     }
-    return ResourceUse(
-        devices={n: DeviceUse(Distribution(s, s)) for n, s in shares.items() if s is not None}
-    )
+    return ResourceUse(devices={n: DeviceUse(u) for n, u in uses.items() if u.mean is not None})

@@ -22,8 +22,8 @@ def memory(facts: Facts) -> ResourceUse | None:
         wrong; None when /proc/meminfo is unknown.
 
     Source:
-        MemAvailable, SwapFree of /proc/meminfo; /proc/pressure/memory; oom_kill
-        of /proc/vmstat; the USE method, Brendan Gregg.
+        MemAvailable, SwapFree, HardwareCorrupted of /proc/meminfo;
+        /proc/pressure/memory; oom_kill of /proc/vmstat; the USE method, Brendan Gregg.
 
     """
     sample = facts.sample(MemorySample)
@@ -37,7 +37,7 @@ def memory(facts: Facts) -> ResourceUse | None:
         pressure={"some": stall.some.mean, "full": stall.full.mean} if stall else {},
         errors={
             "oom_kill": _count(sample, "oom_kill"),
-            "huge_page_fallback": _count(sample, "thp_fault_fallback"),
+            "hardware_corrupted": _count(sample, "hardware_corrupted"),
         },
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.model import DeviceUse, ErrorCount, Facts, ResourceUse
 from analysis.registry import use
 from collectors.conntrack import ConntrackSample
+from collectors.model import UNKNOWN
 from collectors.network import Interface, NetworkSample
 from collectors.rates import ratio
 from collectors.sockets import SocketsSample
@@ -22,6 +23,7 @@ _COUNTERS = {
     "udp_send_buffer": "Udp.SndbufErrors",
 }
 _OF_INTERFACES = ("rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
+MOST_DEVICES = 32
 
 
 @use("network")
@@ -33,8 +35,9 @@ def network(facts: Facts) -> ResourceUse | None:
         facts: What is known of the host.
 
     Returns:
-        Interfaces other than loopback as devices; sockets, connection tracking
-        and ports as saturation; None when the interfaces are unknown.
+        Utilization of the busiest link; interfaces other than loopback as devices,
+        at most 32 and physical ones first; sockets, connection tracking and ports
+        as saturation; None when the interfaces are unknown.
 
     Source:
         /proc/net/{dev,snmp,netstat,softnet_stat,sockstat}, sock_diag(7),
@@ -44,8 +47,16 @@ def network(facts: Facts) -> ResourceUse | None:
     sample = facts.sample(NetworkSample)
     if sample is None:
         return None
-    devices = {n: _device(i) for n, i in sample.interfaces.items() if n != "lo"}
-    return ResourceUse(saturation=saturation(facts), errors=_errors(facts), devices=devices)
+    links = [i for name, i in sample.interfaces.items() if name != "lo"]
+    known = [i.utilization for i in links if i.utilization.mean is not None]
+    # Virtual ones come and go with containers, so they are taken by name, not by load.
+    shown = sorted(links, key=lambda i: (not i.physical, i.name))[:MOST_DEVICES]
+    return ResourceUse(
+        utilization=max(known, key=lambda u: u.mean or 0.0, default=UNKNOWN),
+        saturation=saturation(facts),
+        errors=_errors(facts),
+        devices={i.name: _device(i) for i in shown},
+    )
 
 
 def _device(interface: Interface) -> DeviceUse:
@@ -81,73 +92,64 @@ def saturation(facts: Facts) -> dict[str, float | None]:
         dict limit -> share of it in use [ratio].
 
     Source:
-        sockstat against tcp_mem, tcp_max_orphans and tcp_max_tw_buckets;
-        nf_conntrack_count against _max; listeners' queues.
+        sockstat against tcp_mem, udp_mem, tcp_max_orphans and tcp_max_tw_buckets;
+        nf_conntrack_count against _max; listeners' queues; connections to one
+        service against ip_local_port_range.
 
     """
-    sockets, track = facts.sample(SocketsSample), facts.sample(ConntrackSample)
+    sockets = facts.sample(SocketsSample) or SocketsSample()
+    track = facts.sample(ConntrackSample)
+    against = {
+        "tcp_memory": (sockets.tcp_memory_pages, "net.ipv4.tcp_mem"),
+        "udp_memory": (sockets.udp_memory_pages, "net.ipv4.udp_mem"),
+        "tcp_orphans": (sockets.orphans, "net.ipv4.tcp_max_orphans"),
+        "time_wait": (sockets.time_wait, "net.ipv4.tcp_max_tw_buckets"),
+    }
     return {
         "conntrack": ratio(track.count, track.max) if track else None,
         "listen_queue": listen_fill(sockets),
-        "tcp_memory": _against(facts, sockets.tcp_memory_pages, "net.ipv4.tcp_mem")
-        if sockets
-        else None,
-        "tcp_orphans": _against(facts, sockets.orphans, "net.ipv4.tcp_max_orphans")
-        if sockets
-        else None,
-        "time_wait": _against(facts, sockets.time_wait, "net.ipv4.tcp_max_tw_buckets")
-        if sockets
-        else None,
-        "ephemeral_ports": ports(facts),
+        "ephemeral_ports": ratio(sockets.ports_to_one, sockets.ports),
+        **{name: ratio(value, setting(facts, limit)) for name, (value, limit) in against.items()},
     }
 
 
-def listen_fill(sockets: SocketsSample | None) -> float | None:
+def listen_fill(sockets: SocketsSample, least: int = 1) -> float | None:
     """
     Tell how full the fullest listener's queue is.
 
     Args:
         sockets: The sockets.
+        least: Listeners with fewer waiting connections are left out.
 
     Returns:
-        Waiting connections by backlog [ratio]; None when unknown.
+        Waiting connections by the most there may be [ratio]; None when unknown.
 
     Source:
-        idiag_rqueue and idiag_wqueue of listening sockets, sock_diag(7).
+        idiag_rqueue and idiag_wqueue of listening sockets, sock_diag(7); a queue
+        is full one connection beyond its backlog, sk_acceptq_is_full() in
+        include/net/sock.h.
 
     """
-    if sockets is None or sockets.listening is None:
+    if sockets.listening is None:
         return None
-    return max((s.queue / max(s.backlog, 1) for s in sockets.listeners), default=0.0)
+    fills = (s.queue / (s.backlog + 1) for s in sockets.listeners if s.queue >= least)
+    return max(fills, default=0.0)
 
 
-def ports(facts: Facts) -> float | None:
+def setting(facts: Facts, name: str) -> int | None:
     """
-    Tell how many of the ports for outgoing connections are taken, at most.
+    Read a kernel setting that is a number.
 
     Args:
         facts: What is known of the host.
+        name: The sysctl, dotted.
 
     Returns:
-        Connections and TIME_WAIT sockets by the width of the range [ratio]. An
-        upper bound: one port serves connections to different destinations.
-
-    Source:
-        net.ipv4.ip_local_port_range, sockstat, sock_diag(7).
+        The last of its numbers, which is the maximum where there are several;
+        None when unknown.
 
     """
-    sockets, settings = facts.sample(SocketsSample), facts.sample(SysctlSample)
-    text = settings.values.get("net.ipv4.ip_local_port_range") if settings else None
-    bounds = [int(b) for b in (text or "").split() if b.isdigit()]
-    if sockets is None or sockets.time_wait is None or len(bounds) != 2:  # noqa: PLR2004
-        return None
-    open_ = sum(n for state, n in sockets.states.items() if state not in ("listen", "close"))
-    return ratio(open_ + sockets.time_wait, bounds[1] - bounds[0] + 1)
-
-
-def _against(facts: Facts, value: int | None, setting: str) -> float | None:
-    """Hold a number against the last number of a setting, which is its maximum."""
-    settings = facts.sample(SysctlSample)
-    text = settings.values.get(setting) if settings else None
-    limit = text.split()[-1] if text else ""
-    return ratio(value, int(limit)) if limit.isdigit() else None
+    sample = facts.sample(SysctlSample)
+    text = sample.values.get(name) if sample else None
+    last = text.split()[-1:] if text else []
+    return int(last[0]) if last and last[0].isdigit() else None
