@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportHeader", "Store", "StoredReport"]
 
+_RECENT = 3  # reports among which a complete one is preferred to a newer partial one
+
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
@@ -145,7 +147,7 @@ class Store:
 
     def newest(self, profile: str | None = None) -> StoredReport | None:
         """
-        Return the newest complete report, or the newest partial one when none is complete.
+        Return the newest complete report of the last three, or the newest when all are partial.
 
         Args:
             profile: Only reports of this profile; None for any.
@@ -283,9 +285,15 @@ class Store:
 
 
 def _by_preference(index: list[_Entry], profile: str | None) -> list[_Entry]:
-    """Return the entries of a profile: complete ones first, the newest of them first."""
+    """
+    Return the entries of a profile: a recent complete one first, then the newest first.
+
+    Were an old complete report always preferred, a collector that hangs in every sweep
+    would hide the trouble behind the picture of the time before.
+    """
     fitting = [entry for entry in reversed(index) if profile in (None, entry.header.profile)]
-    return sorted(fitting, key=lambda entry: not entry.header.complete)
+    recent = sorted(fitting[:_RECENT], key=lambda entry: not entry.header.complete)
+    return recent + fitting[_RECENT:]
 
 
 def _wanted(index: list[_Entry]) -> set[str]:

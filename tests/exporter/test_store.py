@@ -73,6 +73,18 @@ def test_a_complete_report_goes_before_a_newer_partial_one(tmp_path: Path) -> No
         assert ids(reader)[0] == make(3).report_id
 
 
+def test_an_old_complete_report_does_not_hide_that_all_newer_ones_are_partial(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path, keep=10, max_size=LARGE)
+    store.put(make(1))
+    for number in (2, 3, 4):
+        store.put(make(number, complete=False))
+    for reader in (store, Store(tmp_path, keep=10, max_size=LARGE)):
+        assert reader.newest() == make(4, complete=False)
+        assert reader.get(make(1).report_id) == make(1)
+
+
 def test_newest_can_be_asked_for_a_profile(tmp_path: Path) -> None:
     store = Store(tmp_path, keep=10, max_size=LARGE)
     store.put(make(1, "deep"))

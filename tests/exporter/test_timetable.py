@@ -135,6 +135,7 @@ class TestCrontab:
 
     def test_reports_an_unknown_time_zone_as_a_bad_value(self, monkeypatch):
         monkeypatch.setattr(timetable, "CronTrigger", CronTrigger)
+        monkeypatch.setattr("tzlocal.unix._cache_tz", None)  # whoever asked before
         monkeypatch.setenv("TZ", "No/Where")
 
         with pytest.raises(ValueError, match="time zone"):

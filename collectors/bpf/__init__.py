@@ -1,0 +1,1 @@
+"""eBPF probes, and the worker process that compiles and runs them."""

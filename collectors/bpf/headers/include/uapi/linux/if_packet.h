@@ -1,0 +1,1 @@
+/* bcc includes this name and needs nothing of it. */

@@ -1,0 +1,1 @@
+"""One probe in each module."""

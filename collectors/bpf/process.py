@@ -1,0 +1,141 @@
+"""What the worker does to itself: privileges, priority, namespaces, standard error."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+from collectors.bpf.model import Verdict
+from collectors.bpf.tracefs import PLACES, Tracefs
+
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_CLONE_NEWNS = 0x00020000  # include/uapi/linux/sched.h
+_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18  # include/uapi/linux/mount.h
+_NICE = 10
+_OOM_SCORE = "800"  # among the first to go: it is only a guest here
+_CPU_SECONDS = 120
+_ERROR_TAIL = 2000  # [bytes]
+_BPF_CAPABILITY, _ADMIN_CAPABILITY = 39, 21  # include/uapi/linux/capability.h
+_WAY_OUT = "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
+
+
+def be_modest() -> None:
+    """Give way to everything else on the host, and end with whoever started this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    _try_write(Path("/proc/self/oom_score_adj"), _OOM_SCORE)
+    # Kernels before 5.11 charge maps to this limit.
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+
+
+def _try_write(path: Path, text: str) -> None:
+    """Write a setting that is welcome but not needed."""
+    try:
+        path.write_text(text)
+    except OSError:
+        return
+
+
+def may_trace() -> tuple[Verdict, str] | None:
+    """
+    Tell whether this process may load eBPF programs.
+
+    Returns:
+        Why it may not, with the way out; None when it may.
+
+    Source:
+        CapEff of /proc/self/status; /sys/kernel/security/lockdown, kernel_lockdown(7).
+
+    """
+    capabilities = _capabilities()
+    if capabilities is not None and not capabilities & (
+        1 << _BPF_CAPABILITY | 1 << _ADMIN_CAPABILITY
+    ):
+        return Verdict.NO_PERMISSION, f"eBPF needs rights that this process lacks; {_WAY_OUT}"
+    try:
+        lockdown = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:
+        return None
+    if "[confidentiality]" in lockdown:
+        text = "the kernel is locked down for confidentiality; only a boot without it allows eBPF"
+        return Verdict.LOCKDOWN, text
+    return None
+
+
+def _capabilities() -> int | None:
+    """Read the effective capabilities of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return None
+
+
+def open_tracefs() -> Tracefs | None:
+    """
+    Find tracefs; where the host has none mounted, mount it for this process alone.
+
+    Returns:
+        tracefs; None when it cannot be had.
+
+    """
+    for place in PLACES:
+        if os.access(place / "events", os.R_OK | os.X_OK):
+            return Tracefs(place)
+    return Tracefs(PLACES[0]) if _mount(PLACES[0]) else None
+
+
+def _mount(place: Path) -> bool:
+    """Mount tracefs in a mount namespace of its own, so that the host stays as it is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        return False
+    if libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) != 0:
+        return False
+    return bool(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None) == 0)
+
+
+def functions() -> frozenset[str]:
+    """
+    List the kernel functions that can be probed.
+
+    Returns:
+        Their names; empty when this kernel has no kprobes.
+
+    Source:
+        /proc/kallsyms; /sys/bus/event_source/devices/kprobe is there with CONFIG_KPROBES.
+
+    """
+    if not Path("/sys/bus/event_source/devices/kprobe").exists():
+        return frozenset()
+    lines = Path("/proc/kallsyms").read_text().splitlines()
+    return frozenset(words[2] for line in lines if (words := line.split())[1] in "tT")
+
+
+class ErrorCatcher:
+    """Catch what C libraries write to standard error."""
+
+    def __init__(self) -> None:
+        """Put a file in memory in its place."""
+        self._file = os.memfd_create("stderr")
+        os.dup2(self._file, 2)
+
+    def take(self) -> str:
+        """
+        Return what was written since the last time.
+
+        Returns:
+            Its end, at most 2,000 bytes.
+
+        """
+        size = os.lseek(self._file, 0, os.SEEK_END)
+        text = os.pread(self._file, _ERROR_TAIL, max(0, size - _ERROR_TAIL))
+        os.ftruncate(self._file, 0)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        return text.decode("utf-8", "replace").strip()
