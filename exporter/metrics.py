@@ -16,6 +16,8 @@ from prometheus_client.core import Metric
 
 from analysis.model import Assessment, DeviceUse, ResourceUse, Severity
 from analysis.state import State
+from collectors.bpf.model import ProbeSample
+from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
 from exporter.metrics_catalog import SWEEP_BUCKETS, UTILIZATION_BUCKETS
@@ -131,6 +133,17 @@ class Exposition:
             self._policy = policy or self._policy
             self._compose()
 
+    def judged(self, verdicts: Mapping[str, tuple[bool, str]]) -> None:
+        """
+        Note which eBPF probes work here; shown with the next page.
+
+        Args:
+            verdicts: Probe to (available, reason).
+
+        """
+        with self._lock:
+            self._probes |= verdicts
+
     def started(self, profile: str) -> None:
         """
         Note that a sweep has begun, on pages that otherwise stay as they are.
@@ -206,6 +219,10 @@ class Exposition:
         if metadata.complete:
             totals.last_success[metadata.profile] = published.ended_at
         for name, outcome in published.outcomes.items():
+            if name in discover():
+                if isinstance(outcome.data, ProbeSample):
+                    totals.add_probe(outcome.data)
+                continue
             if outcome.data is not None:
                 totals.collector_success[name] = published.ended_at
             reasons = {outcome.cause, *(p.cause for p in outcome.problems)}
@@ -247,6 +264,7 @@ class Exposition:
             page.add_histogram("sysdx_resource_utilization_sample_ratio", histogram, name)
         for probe, (available, reason) in self._probes.items():
             page.add("sysdx_probe_available", float(available), probe, reason)
+        _add_probes(page, totals)
         for (family, reason), count in totals.dropped.items():
             page.add("sysdx_samples_dropped_total", count, family, reason)
         if newest is not None:
@@ -318,7 +336,10 @@ def _add_transitions(page: Page, state: State) -> None:
 
 def _add_collectors(page: Page, outcomes: Mapping[str, Outcome], totals: Totals) -> None:
     """Add how each collector's turn ended."""
+    probes = discover()
     for name, outcome in outcomes.items():
+        if name in probes:
+            continue  # probes have families of their own
         supported = not (outcome.status is Status.UNAVAILABLE and outcome.cause is Cause.ABSENT)
         page.add("sysdx_collector_supported", float(supported), name)
         page.add("sysdx_collector_duration_seconds", outcome.seconds, name)
@@ -331,6 +352,18 @@ def _add_collectors(page: Page, outcomes: Mapping[str, Outcome], totals: Totals)
         )
     for (name, reason), count in totals.errors.items():
         page.add("sysdx_collector_errors_total", count, name, reason)
+
+
+def _add_probes(page: Page, totals: Totals) -> None:
+    """Add what the eBPF probes have seen in all their windows."""
+    for probe, seen in totals.probes.items():
+        page.add("sysdx_probe_observed_seconds_total", seen.observed_seconds, probe)
+        page.add("sysdx_probe_events_total", seen.events, probe)
+        page.add("sysdx_probe_lost_events_total", seen.lost, probe)
+        page.add("sysdx_probe_map_memory_bytes", seen.map_bytes, probe)
+    for family, rows in totals.histograms.items():
+        for labels, distribution in rows.items():
+            page.add_histogram(family, distribution, *labels)
 
 
 def _add_children(page: Page) -> None:

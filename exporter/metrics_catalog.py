@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from collectors.bpf.probe import discover
+
 GAUGE, COUNTER, HISTOGRAM, INFO = "gauge", "counter", "histogram", "info"
 
 
@@ -19,6 +21,7 @@ class Family:
         labels: Their names; every label has a bounded set of values.
         limit: Most series of this family; the rest is folded into "other".
         sweep: Whether its values belong to a sweep and are withdrawn when that is old.
+        edges: Upper edges of a probe's histogram, without the infinite one.
 
     """
 
@@ -28,6 +31,7 @@ class Family:
     labels: tuple[str, ...] = ()
     limit: int = 64
     sweep: bool = True
+    edges: tuple[float, ...] = ()
 
 
 def _of_sweep(
@@ -42,7 +46,7 @@ def _of_self(
     return Family(name, kind, text, labels, limit, sweep=False)
 
 
-FAMILIES: tuple[Family, ...] = (
+_OWN: tuple[Family, ...] = (
     _of_sweep(
         "sysdx_health_score",
         GAUGE,
@@ -221,6 +225,31 @@ FAMILIES: tuple[Family, ...] = (
         "1 when an eBPF probe works on this host; else 0, with the reason.",
         ("probe", "reason"),
     ),
+    _of_self(
+        "sysdx_probe_observed_seconds_total",
+        COUNTER,
+        "How long an eBPF probe has watched; sweeps observe only part of the time, so a rate "
+        "of what it counts is over this and not over wall time.",
+        ("probe",),
+    ),
+    _of_self(
+        "sysdx_probe_events_total",
+        COUNTER,
+        "Events that an eBPF probe saw in its windows.",
+        ("probe",),
+    ),
+    _of_self(
+        "sysdx_probe_lost_events_total",
+        COUNTER,
+        "Events that an eBPF probe could not keep: full buffers and tables.",
+        ("probe",),
+    ),
+    _of_self(
+        "sysdx_probe_map_memory_bytes",
+        GAUGE,
+        "Kernel memory that an eBPF probe's maps took in its last window; nothing between.",
+        ("probe",),
+    ),
     _of_self("sysdx_build_info", INFO, "The running version.", ("version", "python")),
     _of_self(
         "sysdx_worker_cpu_seconds_total",
@@ -250,6 +279,17 @@ FAMILIES: tuple[Family, ...] = (
     ),
 )  # fmt: skip
 
+
+def _of_probes() -> tuple[Family, ...]:
+    """Describe the histograms that probes fill."""
+    return tuple(
+        Family(f.name, HISTOGRAM, f.help, f.labels, f.limit, sweep=False, edges=f.edges)
+        for probe in discover().values()
+        for f in probe.families
+    )
+
+
+FAMILIES = (*_OWN, *_of_probes())
 BY_NAME = {family.name: family for family in FAMILIES}
 
 UTILIZATION_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

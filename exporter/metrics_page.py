@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from collectors.bpf.model import Histogram
 from collectors.text import label
 from exporter.metrics_catalog import BY_NAME, COUNTER, HISTOGRAM, INFO, Family
 
@@ -54,6 +56,21 @@ class Distribution:
         place = next((i for i, edge in enumerate(self.edges) if value <= edge), len(self.edges))
         self.counts[place] += 1
         self.total += value
+
+    def merge(self, histogram: Histogram) -> None:
+        """
+        Add the values of a probe's window.
+
+        Args:
+            histogram: Its buckets are powers of two, as are the edges here; one that ends
+                above all edges counts as beyond them.
+
+        """
+        for bucket in histogram.buckets:
+            # A little less, because the same edge may have been computed in another way.
+            place = bisect_left(self.edges, bucket.le * (1 - 1e-9))
+            self.counts[place] += bucket.count
+        self.total += histogram.sum
 
     def buckets(self) -> list[tuple[str, float]]:
         """

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from analysis.model import Assessment
 from analysis.state import State
+from collectors.bpf.model import Histogram, ProbeSample
 from collectors.model import Outcome
 from exporter import clock
 from exporter.examine import Result
-from exporter.metrics_page import Distribution
+from exporter.metrics_catalog import BY_NAME, Family
+from exporter.metrics_page import OTHER, Distribution
 from exporter.report import Report
 
 
@@ -65,6 +67,25 @@ class Published:
 
 
 @dataclass(slots=True)
+class ProbeTotals:
+    """
+    What a probe has seen in all its windows.
+
+    Attributes:
+        observed_seconds: Length of the windows [s].
+        events: Events.
+        lost: Events it could not keep.
+        map_bytes: Kernel memory of its maps in the last window [bytes].
+
+    """
+
+    observed_seconds: float = 0.0
+    events: int = 0
+    lost: int = 0
+    map_bytes: int | None = None
+
+
+@dataclass(slots=True)
 class Totals:
     """
     What is counted from the start of the program on.
@@ -77,6 +98,8 @@ class Totals:
         collector_success: Collector to the wall time of its last sample [s].
         utilization: Resource to the utilization of its sample intervals.
         dropped: (family, reason) to values that were not exposed.
+        probes: Probe to what it has seen.
+        histograms: Family of a probe, to label values, to the spread in all windows.
 
     """
 
@@ -87,3 +110,31 @@ class Totals:
     collector_success: dict[str, float] = field(default_factory=dict)
     utilization: dict[str, Distribution] = field(default_factory=dict)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    probes: dict[str, ProbeTotals] = field(default_factory=dict)
+    histograms: dict[str, dict[tuple[str, ...], Distribution]] = field(default_factory=dict)
+
+    def add_probe(self, sample: ProbeSample) -> None:
+        """
+        Add what a probe saw in one window.
+
+        Args:
+            sample: Its sample.
+
+        """
+        totals = self.probes.setdefault(sample.probe, ProbeTotals())
+        totals.observed_seconds += sample.window_seconds
+        totals.events += sample.events
+        totals.lost += sample.lost
+        totals.map_bytes = sample.map_bytes
+        for histogram in sample.histograms:
+            family = BY_NAME[histogram.family]
+            self._row(family, histogram).merge(histogram)
+
+    def _row(self, family: Family, histogram: Histogram) -> Distribution:
+        """Find the spread of one set of labels; what comes beyond the limit is "other"."""
+        rows = self.histograms.setdefault(family.name, {})
+        key = tuple(histogram.labels.get(name, "") for name in family.labels)
+        if key not in rows and len(rows) >= family.limit - 1:
+            self.dropped[family.name, "limit"] += 1
+            key = (OTHER,) * len(family.labels)
+        return rows.setdefault(key, Distribution(family.edges))

@@ -44,7 +44,8 @@ CONFINED = {
     "psutil": r"collectors\.(?!bpf\b).*|exporter\..*",
     "pynvml": r"collectors\.(?!bpf\b).*",
 }
-FENCES = {"exporter.orchestrator", "exporter.__main__"}  # one broad except each
+# One broad except each; bcc raises bare exceptions, so the worker needs one as well.
+FENCES = {"exporter.orchestrator", "exporter.__main__", "collectors.bpf.worker"}
 WALL_CLOCKS = {"exporter.clock"}  # wall time labels, it never measures
 WALL_CLOCK = re.compile(
     r"(time\.time(_ns)?|(\w+\.)?datetime\.(now|utcnow|today)|(\w+\.)?date\.today)"

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from collectors.bpf import process, source
@@ -334,24 +335,25 @@ def _say(kind: str, **more: Any) -> None:
 
 
 def _request() -> dict[str, Any]:
-    """Read the one line that says what is wanted."""
-    parts: list[bytes] = []
-    while not parts or not parts[-1].endswith(b"\n"):
-        part = os.read(0, 1 << 16)
-        if not part:
-            sys.exit(0)
-        parts.append(part)
-    request: dict[str, Any] = json.loads(b"".join(parts))
+    """Read the one line that says what is wanted, and not a byte of what follows."""
+    with open(0, "rb", buffering=0, closefd=False) as words:
+        line = words.readline()
+    if not line:
+        sys.exit(0)
+    request: dict[str, Any] = json.loads(line)
     return request
 
 
+def _crash(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Tell on standard output what nobody caught: standard error is not read."""
+    _say("crashed", text="".join(traceback.format_exception(kind, error, where, limit=-3)))
+
+
 def main() -> None:
-    """Run one window; whatever goes wrong is told on standard output, the only way out."""
+    """Run one window."""
+    sys.excepthook = _crash
     process.be_modest()
-    try:
-        Worker(_request()).run()
-    except Exception:  # noqa: BLE001  the top of this program
-        _say("crashed", text=traceback.format_exc(limit=-3))
+    Worker(_request()).run()
     # Without this, the interpreter would detach every program first.
     os._exit(0)
 
