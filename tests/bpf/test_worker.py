@@ -199,7 +199,7 @@ worker.main()
 @pytest.mark.parametrize(
     ("shared", "on", "body", "verdict"),
     [
-        ("int broken_syntax(\n", "sched:sched_switch", "\n", Verdict.COMPILE_ERROR),
+        ("int broken_value = nonsense;\n", "sched:sched_switch", "\n", Verdict.COMPILE_ERROR),
         ("", "sched:no_such_event", "\n", Verdict.MISSING_TRACEPOINT),
         ("", "sched:sched_switch", "\n    return *(int *)args->next_pid;\n", Verdict.ATTACH_ERROR),
     ],
