@@ -48,4 +48,4 @@ def test_every_resource_has_its_use_and_none_when_nothing_is_known(resource):
 
 def test_the_floor_of_signals_has_rules():
     resources = {r.resource for r in RULES.values()}
-    assert resources >= {"cpu", "memory", "disk", "network", "filesystem", "kernel", "container"}
+    assert resources >= set(RESOURCES)
