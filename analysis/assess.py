@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from analysis import score as scoring
 from analysis.model import (
-    Anomaly,
     Assessment,
-    Deduction,
     Facts,
     Finding,
     Recommendation,
@@ -20,8 +18,8 @@ from analysis.model import (
     Signal,
 )
 from analysis.registry import UseFunction
-from analysis.state import Damping, RuleState, State, advance
-from analysis.verdict import verdict
+from analysis.state import Damping, Held, RuleState, State, advance
+from analysis.verdict import Told, verdict
 from collectors.model import Sweep
 
 # What a mistake in one rule can raise on facts it did not expect: that rule then
@@ -70,9 +68,8 @@ def assess(sweep: Sweep, state: State, policy: Policy) -> tuple[Assessment, Stat
                    policy.damping)
         for r, rule in policy.rules.items()
     }  # fmt: skip
-    active = {r: m.anomaly for r, m in memories.items() if m.anomaly is not None}
-    charged = [_charge(policy.rules[r], found.get(r), a) for r, a in active.items()]
-    assessment = _conclude(facts, policy, charged, active)
+    active = {r: m.held for r, m in memories.items() if m.held is not None}
+    assessment = _conclude(facts, policy, tuple(active.values()))
     rules = {r: _word(r, active, signals) for r in policy.rules}
     # Only one earlier sweep is kept, or each would hold the one before it.
     return replace(assessment, rules=rules), State(memories, sweep)
@@ -87,37 +84,30 @@ def _evaluate(rule: Rule, facts: Facts) -> Signal | None:
     return signal if signal is not None and math.isfinite(signal.value) else None
 
 
-def _word(rule: str, active: Mapping[str, Anomaly], signals: Mapping[str, Signal | None]) -> str:
+def _word(rule: str, active: Mapping[str, Held], signals: Mapping[str, Signal | None]) -> str:
     """Name a rule's state."""
     if rule in active:
         return "active"
     return "unknown" if signals[rule] is None else "quiet"
 
 
-def _charge(rule: Rule, finding: Finding | None, anomaly: Anomaly) -> Finding:
-    """Price an anomaly; one that is fading still costs what a warning costs, until cleared."""
-    if finding is not None:
-        return finding
-    signal = Signal(anomaly.value, anomaly.message, anomaly.subject)
-    cost = scoring.AT_WARNING * scoring.weight(rule.resource)
-    return Finding(rule, signal, Severity.WARNING, cost)
-
-
-def _conclude(
-    facts: Facts, policy: Policy, charged: list[Finding], active: Mapping[str, Anomaly]
-) -> Assessment:
+def _conclude(facts: Facts, policy: Policy, active: tuple[Held, ...]) -> Assessment:
     """Put score, use, anomalies and advice together."""
+    sweep = facts.sweep
+    charged = [held.finding for held in active]
     charges = scoring.deductions(charged)
-    coverage, known = scoring.coverage(facts.sweep.outcomes.values())
+    coverage, known = scoring.coverage(sweep.outcomes.values())
     value = scoring.score(charges) if coverage >= policy.min_coverage else None
-    prices = {c.cause: c.points for c in charges}
-    anomalies = sorted(active.values(), key=lambda a: _rank(a, prices))
-    advice = _recommend(facts, policy, charged, charges)
+    band = scoring.band(value)
+    places = {c.cause: number for number, c in enumerate(charges)}
+    anomalies = [h.anomaly for h in sorted(active, key=lambda h: _rank(h.finding, places))]
+    advice = _recommend(facts, charged, places)
+    told = Told(value, band, coverage, len(policy.rules), sweep.started_at)
     return Assessment(
-        verdict=verdict(value, scoring.band(value), coverage, anomalies, advice, len(policy.rules)),
+        verdict=verdict(told, anomalies, advice),
         health_score=value,
         coverage=coverage,
-        band=scoring.band(value),
+        band=band,
         deductions=charges,
         resource_scores={
             r: scoring.score(c for c in charges if c.resource == r) for r in sorted(known)
@@ -128,14 +118,10 @@ def _conclude(
     )
 
 
-def _rank(anomaly: Anomaly, prices: Mapping[str, float]) -> tuple[bool, float, bool, str]:
-    """Order anomalies: critical first, then by what their cause costs."""
-    return (
-        anomaly.severity is not Severity.CRITICAL,
-        -prices.get(anomaly.cause, 0.0),
-        not anomaly.culprits,
-        anomaly.rule,
-    )
+def _rank(finding: Finding, places: Mapping[str, int]) -> tuple[object, ...]:
+    """Order findings: critical first, then by what their cause costs, then by their own price."""
+    cause = places[finding.rule.cause]
+    return finding.severity is not Severity.CRITICAL, cause, *scoring.order(finding)
 
 
 def _uses(facts: Facts, policy: Policy) -> dict[str, ResourceUse]:
@@ -152,22 +138,31 @@ def _uses(facts: Facts, policy: Policy) -> dict[str, ResourceUse]:
 
 
 def _recommend(
-    facts: Facts, policy: Policy, charged: Iterable[Finding], charges: tuple[Deduction, ...]
+    facts: Facts, charged: Iterable[Finding], places: Mapping[str, int]
 ) -> tuple[Recommendation, ...]:
     """Gather advice, dearest deduction first; of advice with one id the first is kept."""
-    order = {c.cause: number for number, c in enumerate(charges)}
     advice: dict[str, Recommendation] = {}
-    for finding in sorted(charged, key=lambda f: (order[f.rule.cause], -f.points, f.rule.id)):
-        for item in _advise(policy.rules[finding.rule.id], facts, finding.signal):
-            advice.setdefault(item.id, replace(item, addresses=finding.rule.id))
+    for finding in sorted(charged, key=lambda f: (places[f.rule.cause], *scoring.order(f))):
+        for item in _advise(finding, facts):
+            advice.setdefault(item.id, item)
     return tuple(advice.values())
 
 
-def _advise(rule: Rule, facts: Facts, signal: Signal) -> tuple[Recommendation, ...]:
-    """Ask one rule for advice."""
+def _advise(finding: Finding, facts: Facts) -> tuple[Recommendation, ...]:
+    """Ask one rule for advice; what it rests on is the finding, unless it says more."""
+    rule, signal = finding.rule, finding.signal
     if rule.advise is None:
         return ()
     try:
-        return tuple(rule.advise(facts, signal))
+        advice = tuple(rule.advise(facts, signal))
     except _MISTAKES:
         return ()
+    return tuple(
+        replace(
+            item,
+            addresses=rule.id,
+            evidence=item.evidence or signal.evidence,
+            source=item.source or rule.source,
+        )
+        for item in advice
+    )

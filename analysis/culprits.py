@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from analysis.model import Culprit, Facts
+from collectors.cpu import CpuSample
+from collectors.memory import MemorySample
 from collectors.process_sample import Process, ProcessSample
 
 MOST = 5
 _LEAST_SHARE = 0.05
+_NAMED = 3
+_NEARLY_AS_MUCH = 0.5
 
 
 def by_cpu(facts: Facts) -> tuple[Culprit, ...]:
@@ -19,11 +23,12 @@ def by_cpu(facts: Facts) -> tuple[Culprit, ...]:
         facts: What is known of the host.
 
     Returns:
-        At most five, by cores used, each with its share of what the listed ones use.
+        At most five, by cores used, each with its share of all CPU time that was used.
 
     """
-    sample = facts.sample(ProcessSample)
-    return _rank(sample.top_cpu if sample else (), lambda p: p.cpu, "cores")
+    sample, cpus = facts.sample(ProcessSample), facts.sample(CpuSample)
+    used = (cpus.utilization.mean or 0.0) * cpus.online if cpus else 0.0
+    return _rank(sample.top_cpu if sample else (), lambda p: p.cpu, "cores", used)
 
 
 def by_wait(facts: Facts) -> tuple[Culprit, ...]:
@@ -49,11 +54,12 @@ def by_memory(facts: Facts) -> tuple[Culprit, ...]:
         facts: What is known of the host.
 
     Returns:
-        At most five, by resident memory [bytes].
+        At most five, by resident memory [bytes], each with its share of the host's.
 
     """
-    sample = facts.sample(ProcessSample)
-    return _rank(sample.top_memory if sample else (), lambda p: p.rss_bytes, "bytes")
+    sample, memory = facts.sample(ProcessSample), facts.sample(MemorySample)
+    whole = (memory.total_bytes or 0) if memory else 0
+    return _rank(sample.top_memory if sample else (), lambda p: p.rss_bytes, "bytes", whole)
 
 
 def by_io(facts: Facts) -> tuple[Culprit, ...]:
@@ -116,6 +122,52 @@ def by_faults(facts: Facts) -> tuple[Culprit, ...]:
     return _rank(sample.top_faults if sample else (), lambda p: p.major_faults_per_second, "1/s")
 
 
+def leaders(culprits: Iterable[Culprit]) -> tuple[Culprit, ...]:
+    """
+    Choose those that are worth asking about.
+
+    Args:
+        culprits: Processes, most guilty first.
+
+    Returns:
+        The first and those that take at least half as much, at most three.
+
+    """
+    found = tuple(culprits)[:_NAMED]
+    least = (found[0].value or 0.0) * _NEARLY_AS_MUCH if found else 0.0
+    return tuple(c for c in found if (c.value or 0.0) >= least)
+
+
+def names(culprits: Iterable[Culprit]) -> str:
+    """
+    Name the most guilty, for a title.
+
+    Args:
+        culprits: Processes, most guilty first.
+
+    Returns:
+        At most three names, each once; empty when there is none.
+
+    """
+    *first, last = list(dict.fromkeys(c.name for c in culprits))[:_NAMED] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def pids(culprits: Iterable[Culprit]) -> str:
+    """
+    List the ids of the same processes, for a command.
+
+    Args:
+        culprits: Processes, most guilty first.
+
+    Returns:
+        The ids, separated by commas.
+
+    """
+    found = (pid for c in culprits for pid in (c.id or "").split(","))
+    return ",".join(pid for pid in found if pid.isdigit())
+
+
 def _io(process: Process) -> float | None:
     """Give the bytes a process moved per second; None when neither side is known."""
     sides = [process.read_bytes_per_second, process.write_bytes_per_second]
@@ -124,20 +176,27 @@ def _io(process: Process) -> float | None:
 
 
 def _rank(
-    processes: Iterable[Process], value: Callable[[Process], float | None], unit: str
+    processes: Iterable[Process],
+    value: Callable[[Process], float | None],
+    unit: str,
+    whole: float = 0.0,
 ) -> tuple[Culprit, ...]:
-    """Order processes by a value and merge those of one name: four stressors are one culprit."""
+    """
+    Order processes by a value and merge those of one name: four stressors are one culprit.
+
+    Shares are those of the whole, or of what the listed ones take where that is unknown.
+    """
     merged: dict[tuple[str, str | None], list[Process]] = {}
     for process in processes:
         if value(process):
             merged.setdefault((process.comm, process.cgroup), []).append(process)
     sums = {key: sum(value(p) or 0.0 for p in group) for key, group in merged.items()}
-    whole = sum(sums.values())
+    listed = sum(sums.values())
     ranked = sorted(sums, key=lambda key: -sums[key])[:MOST]
     return tuple(
-        _culprit(merged[key], sums[key], unit, sums[key] / whole)
+        _culprit(merged[key], sums[key], unit, sums[key] / max(whole, listed))
         for key in ranked
-        if sums[key] / whole >= _LEAST_SHARE
+        if sums[key] / listed >= _LEAST_SHARE
     )
 
 

@@ -62,7 +62,8 @@ def name_disk(disk: Disk, value: float | None, unit: str) -> Culprit:
 
     """
     device = disk.device
-    words = [device.alias, device.model, device.kind, size(device.size_bytes)]
+    room = None if device.size_bytes is None else size(device.size_bytes)
+    words = [device.alias, device.model, device.kind, room]
     return Culprit(
         "device", disk.name, value=value, unit=unit, detail=", ".join(filter(None, words))
     )

@@ -110,6 +110,40 @@ def _finding(rule: Rule, signal: Signal, suffering: bool) -> Finding:
     return Finding(rule, signal, Severity.CRITICAL if critical else Severity.WARNING, cost)
 
 
+def fading(rule: Rule, signal: Signal) -> Finding:
+    """
+    Price a finding that is held although its signal has fallen below the threshold.
+
+    Args:
+        rule: The rule.
+        signal: What it last found.
+
+    Returns:
+        A warning at the price of one that has just reached its threshold.
+
+    """
+    return Finding(rule, signal, Severity.WARNING, AT_WARNING * weight(rule.resource))
+
+
+def order(finding: Finding) -> tuple[bool, float, bool, str]:
+    """
+    Tell in which place a finding of a cause is told.
+
+    Args:
+        finding: The finding.
+
+    Returns:
+        A key to sort by: first what was lost, be it time or work, then how busy
+        it was and rates of what the kernel does about it; of these the dearest,
+        and of equal ones the one that names a culprit.
+
+    """
+    rule = finding.rule
+    rate = rule.scale is Scale.LOG and rule.kind is not Kind.ERRORS
+    explains = rate or rule.kind is Kind.UTILIZATION
+    return explains, -finding.points, not finding.signal.culprits, rule.id
+
+
 def deductions(found: Iterable[Finding]) -> tuple[Deduction, ...]:
     """
     Charge each cause once, by the dearest of its findings.
@@ -122,8 +156,8 @@ def deductions(found: Iterable[Finding]) -> tuple[Deduction, ...]:
 
     """
     dearest: dict[str, Finding] = {}
-    for finding in sorted(found, key=lambda f: (f.points, f.rule.id)):
-        dearest[finding.rule.cause] = finding
+    for finding in sorted(found, key=lambda f: (-f.points, order(f))):
+        dearest.setdefault(finding.rule.cause, finding)
     charges = (
         Deduction(cause, f.rule.resource, round(f.points, 1), f.rule.id)
         for cause, f in dearest.items()

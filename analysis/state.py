@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from analysis.model import Anomaly, Finding, Rule, Severity, Signal
+from analysis.score import fading
 from collectors.model import Sweep
 
 # An anomaly clears only below this part of its warning threshold, so that a
 # signal that trembles around the threshold does not raise and clear in turns.
 CLEAR = 0.9
 TWICE = 2.0
+# What comes and goes is one trouble and not many: an anomaly that returns within
+# this time of its end is held longer each time [s].
+RETURN = 3600.0
+_LONGER, _MOST_RETURNS = 4.0, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class Damping:
     Attributes:
         raise_sweeps: So many of the last `of_sweeps` must agree, to raise and to clear.
         of_sweeps: How many sweeps are remembered.
-        hold: Shortest life of an anomaly [s].
+        hold: Shortest life of an anomaly; four and then sixteen times as long for one
+            that keeps coming back [s].
 
     """
 
@@ -35,6 +41,23 @@ AT_ONCE = Damping(1, 1, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """
+    An anomaly that is held active.
+
+    Attributes:
+        raised: Monotonic time of the raise [s].
+        finding: What it is charged for, with the signal that last reached a threshold.
+        anomaly: As it is shown.
+
+    """
+
+    raised: float
+    finding: Finding
+    anomaly: Anomaly
+
+
+@dataclass(frozen=True, slots=True)
 class RuleState:
     """
     One rule's memory.
@@ -44,9 +67,10 @@ class RuleState:
         calm: The same for: below the clearing threshold?
         unknown: Sweeps in a row in which it was unknown.
         onset: Wall time of the sweep with which the present trouble began [s].
-        raised: Monotonic time of the raise; None while not active [s].
         transitions: Raises and clears so far.
-        anomaly: As last seen while active.
+        returns: How often in a row it has come back soon after its end.
+        ended: Monotonic time of its last end; None when there was none [s].
+        held: The anomaly; None while there is none.
 
     """
 
@@ -54,9 +78,10 @@ class RuleState:
     calm: tuple[bool, ...] = ()
     unknown: int = 0
     onset: float | None = None
-    raised: float | None = None
     transitions: int = 0
-    anomaly: Anomaly | None = None
+    returns: int = 0
+    ended: float | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +119,23 @@ def advance(
         damping: How many sweeps must agree, and for how long it is held.
 
     Returns:
-        The new memory. An unknown signal changes nothing, but when it has been
-        unknown for `of_sweeps` in a row there is nothing left to hold.
+        The new memory. An unknown signal changes nothing, not even the price, but
+        when it has been unknown for `of_sweeps` in a row all is forgotten.
 
     """
     if signal is None:
-        return _unseen(memory, damping)
+        return _unseen(memory, sweep, damping)
     memory = _remember(memory, rule, signal, finding, sweep, damping)
     needed = 1 if rule.at_once else damping.raise_sweeps
-    if memory.raised is None:
+    if memory.held is None:
         if finding and (sum(memory.fired) >= needed or at_once(finding)):
             return _raised(memory, finding, sweep)
         return memory
-    old_enough = sweep.started_monotonic - memory.raised >= damping.hold
+    hold = damping.hold * _LONGER**memory.returns
+    old_enough = sweep.started_monotonic - memory.held.raised >= hold
     if old_enough and sum(memory.calm) >= damping.raise_sweeps:
-        return _cleared(memory)
-    return replace(memory, anomaly=_seen(memory, rule, signal, finding))
+        return _cleared(memory, sweep)
+    return replace(memory, held=_seen(memory.held, rule, signal, finding))
 
 
 def at_once(finding: Finding) -> bool:
@@ -121,21 +147,26 @@ def at_once(finding: Finding) -> bool:
 
     Returns:
         Whether it is critical and beyond twice the critical threshold or, where
-        the scale ends at 1, halfway between that threshold and the end.
+        the scale ends at 1 before that, halfway between the threshold and the end.
 
     """
     rule, critical = finding.rule, finding.rule.critical
     if finding.severity is not Severity.CRITICAL or critical is None:
         return False
     bounded = rule.unit == "ratio" and critical < 1
-    return finding.signal.value >= ((1 + critical) / 2 if bounded else TWICE * critical)
+    far = min(TWICE * critical, (1 + critical) / 2) if bounded else TWICE * critical
+    return finding.signal.value >= far
 
 
-def _unseen(memory: RuleState, damping: Damping) -> RuleState:
+def _unseen(memory: RuleState, sweep: Sweep, damping: Damping) -> RuleState:
     """Count a sweep that could not say."""
     memory = replace(memory, unknown=memory.unknown + 1)
-    gone = memory.raised is not None and memory.unknown >= damping.of_sweeps
-    return _cleared(memory) if gone else memory
+    if memory.unknown < damping.of_sweeps:
+        return memory
+    # Whatever was seen before so long a gap does not agree with what comes after it.
+    if memory.held:
+        return _cleared(memory, sweep)
+    return replace(memory, fired=(), calm=(), onset=None)
 
 
 def _remember(
@@ -149,7 +180,7 @@ def _remember(
     """Add a sweep to the history."""
     calm = signal.value < rule.warning * CLEAR
     fired = (*memory.fired, finding is not None)[-damping.of_sweeps :]
-    onset = memory.onset if any(memory.fired) or memory.raised is not None else None
+    onset = memory.onset if any(memory.fired) or memory.held else None
     if finding is not None and onset is None:
         onset = sweep.started_at
     calms = (*memory.calm, calm)[-damping.of_sweeps :]
@@ -159,26 +190,41 @@ def _remember(
 def _raised(memory: RuleState, finding: Finding, sweep: Sweep) -> RuleState:
     """Make a finding an anomaly."""
     anomaly = describe(finding, memory.onset if memory.onset is not None else sweep.started_at)
+    now, ended = sweep.started_monotonic, memory.ended
+    again = ended is not None and now - ended < RETURN
     return replace(
         memory,
-        raised=sweep.started_monotonic,
+        held=Held(now, finding, anomaly),
         transitions=memory.transitions + 1,
-        anomaly=anomaly,
+        returns=min(memory.returns + 1, _MOST_RETURNS) if again else 0,
         calm=(),
     )
 
 
-def _cleared(memory: RuleState) -> RuleState:
+def _cleared(memory: RuleState, sweep: Sweep) -> RuleState:
     """End an anomaly."""
-    return RuleState(transitions=memory.transitions + 1, unknown=memory.unknown)
+    return RuleState(
+        transitions=memory.transitions + 1,
+        unknown=memory.unknown,
+        returns=memory.returns,
+        ended=sweep.started_monotonic,
+    )
 
 
-def _seen(memory: RuleState, rule: Rule, signal: Signal, finding: Finding | None) -> Anomaly | None:
-    """Describe an anomaly as it is now; one that is fading stays a warning until cleared."""
-    if memory.anomaly is None:
-        return None
-    shown = finding or Finding(rule, signal, Severity.WARNING, 0.0)
-    return describe(shown, memory.anomaly.since)
+def _seen(held: Held, rule: Rule, signal: Signal, finding: Finding | None) -> Held:
+    """
+    Describe an anomaly as it is now.
+
+    One that is fading stays a warning until it is cleared, and goes on telling
+    what was found: that nobody was killed in this sweep is no news of a kill.
+    """
+    since = held.anomaly.since
+    if finding is not None:
+        return replace(held, finding=finding, anomaly=describe(finding, since))
+    faded = fading(rule, held.finding.signal)
+    message = f"{faded.signal.message}; {'not again' if rule.at_once else 'eased'} since"
+    shown = replace(describe(faded, since), message=message, value=signal.value)
+    return replace(held, finding=faded, anomaly=shown)
 
 
 def describe(finding: Finding, since: float) -> Anomaly:

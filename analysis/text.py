@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 _STEP = 1024.0
+_HUNDRED, _THOUSAND = 99.95, 999.5
+_LEAST_PERCENT = 0.001
+_HOUR = 60
+_LONG = 120
+
+
+def number(value: float) -> str:
+    """
+    Write a number with three digits, or all of those before the point.
+
+    Args:
+        value: The number.
+
+    Returns:
+        Such as "0.0123", "1.97", "412" or "12,345", never with an exponent
+        unless it is tiny.
+
+    """
+    return f"{value:.3g}" if abs(value) < _HUNDRED else f"{value:,.0f}"
 
 
 def percent(share: float | None) -> str:
@@ -19,7 +38,9 @@ def percent(share: float | None) -> str:
     if share is None:
         return "unknown"
     value = share * 100
-    return f"{value:.0f} %" if value >= 10 or value == int(value) else f"{value:.2g} %"  # noqa: PLR2004
+    if value >= 10 or value == int(value):  # noqa: PLR2004
+        return f"{value:.0f} %"
+    return f"below {_LEAST_PERCENT} %" if 0 < value < _LEAST_PERCENT else f"{value:.2g} %"
 
 
 def size(count: float | None) -> str:
@@ -36,10 +57,11 @@ def size(count: float | None) -> str:
     if count is None:
         return "unknown"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(count) < _STEP:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+        # What would be rounded to 1,024 or more belongs to the next unit.
+        if abs(count) < _STEP - 0.5:
+            return f"{count:.0f} B" if unit == "B" else f"{number(count)} {unit}"
         count /= _STEP
-    return f"{count:.3g} PiB"
+    return f"{number(count)} PiB"
 
 
 def duration(seconds: float | None) -> str:
@@ -55,8 +77,10 @@ def duration(seconds: float | None) -> str:
     """
     if seconds is None:
         return "unknown"
-    for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
-        if seconds < limit:
-            return f"{seconds * factor:.3g} {unit}"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
+    for factor, unit in ((1e6, "us"), (1e3, "ms")):
+        if seconds * factor < _THOUSAND:
+            return f"{number(seconds * factor)} {unit}"
+    if seconds < _LONG:
+        return f"{number(seconds)} s"
+    minutes = round(seconds / _HOUR)
+    return f"{minutes} min" if minutes < _LONG else f"{minutes // _HOUR} h {minutes % _HOUR} min"

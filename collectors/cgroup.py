@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.cgroup_name import Identity, identify
@@ -217,27 +217,3 @@ def _held(now: Numbers) -> int | None:
 def _share(stalled: int | None, seconds: float) -> float | None:
     """Turn microseconds into a share of the window."""
     return None if stalled is None or seconds <= 0 else stalled / _MICROSECONDS / seconds
-
-
-def largest(groups: Iterable[Group], most: int) -> tuple[Group, ...]:
-    """
-    Choose the groups that use most, of their limits or of the host.
-
-    Args:
-        groups: All groups.
-        most: How many.
-
-    Returns:
-        The groups, those nearest to a limit first, then by CPU time.
-
-    """
-
-    def use(group: Group) -> tuple[float, float, int]:
-        shares = (
-            ratio(group.cpu.used, group.cpu.quota),
-            ratio(group.memory.held, group.memory.limit),
-        )
-        near = max((s for s in shares if s is not None), default=0.0)
-        return near, group.cpu.used or 0.0, group.memory.current or 0
-
-    return tuple(sorted(groups, key=use, reverse=True)[:most])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from analysis.model import Culprit, Evidence, Facts, Kind, Signal
 from analysis.registry import rule
-from analysis.rules.container_advice import raise_cpu, raise_memory
+from analysis.rules.container_advice import raise_cpu, raise_memory, relieve_memory
 from analysis.text import percent, size
 from collectors.cgroup import Group
 from collectors.container import ContainerSample
@@ -46,13 +46,14 @@ def cpu_throttling(facts: Facts) -> Signal | None:
         share,
         lambda g, v: (
             f"{g.identity.name} was throttled in {percent(v)} of {g.cpu.periods} CPU "
-            f"quota periods; it used {g.cpu.used or 0:.2f} of {g.cpu.quota or 0:.2f} cores"
+            f"quota periods; it may use {g.cpu.quota or 0:.2f} cores"
         ),
         lambda g, v: (
             Evidence("throttled periods", v, "ratio", f"{g.path}: cpu.stat nr_throttled"),
             Evidence("quota", g.cpu.quota, "cores", f"{g.path}: cpu.max"),
             Evidence("CPU time", g.cpu.used, "cores", f"{g.path}: cpu.stat usage_usec"),
         ),
+        lambda g: g.cpu.quota is not None and None in (g.cpu.periods, g.cpu.throttled_periods),
     )
 
 
@@ -84,6 +85,7 @@ def container_memory(facts: Facts) -> Signal | None:
             Evidence("limit", g.memory.limit, "bytes", f"{g.path}: memory.max"),
             Evidence("page cache included", g.memory.current, "bytes", f"{g.path}: memory.current"),
         ),
+        lambda g: g.memory.limit is not None and g.memory.held is None,
     )  # fmt: skip
 
 
@@ -115,8 +117,10 @@ def container_oom(facts: Facts) -> Signal | None:
     names = ", ".join(g.identity.name for g, _ in kills[:_MOST_CULPRITS])
     return Signal(
         value=float(whole),
-        message=f"The kernel killed {whole} processes in control groups for want of memory, "
-        f"in {names or 'groups that no longer exist'}",
+        message=f"The kernel killed {whole} {'process' if whole == 1 else 'processes'} for want "
+        f"of memory in {names or 'groups that no longer exist'}"
+        if whole
+        else "No process was killed in a control group",
         subject=kills[0][0].identity.name if kills else None,
         evidence=(Evidence("kills", whole, "kills", "memory.events oom_kill"),),
         culprits=tuple(_culprit(g, float(k), "kills") for g, k in kills[:_MOST_CULPRITS]),
@@ -146,13 +150,14 @@ def container_tasks(facts: Facts) -> Signal | None:
         ),
         lambda g, v: (
             f"{g.identity.name} has {g.tasks.current} of at most {g.tasks.limit} tasks "
-            f"({percent(v)}); {g.tasks.refused or 0} forks were refused"
+            f"({percent(v)}){_refused(g)}"
         ),
         lambda g, _: (
             Evidence("tasks", g.tasks.current, "tasks", f"{g.path}: pids.current"),
             Evidence("limit", g.tasks.limit, "tasks", f"{g.path}: pids.max"),
             Evidence("refused forks", g.tasks.refused, "forks", f"{g.path}: pids.events max"),
         ),
+        lambda g: g.tasks.limit is not None and g.tasks.current is None,
     )
 
 
@@ -169,7 +174,7 @@ def container_tasks(facts: Facts) -> Signal | None:
     explanation="All tasks of the group stood still at once, waiting for memory to be "
     "reclaimed: its limit is too narrow for its working set.",
     next_steps=("Compare memory.current with memory.high and memory.max.", "Raise the limit."),
-    advise=raise_memory,
+    advise=relieve_memory,
 )
 def container_pressure(facts: Facts) -> Signal | None:
     """Watch the share of time in which all tasks of a limited group waited for memory."""
@@ -187,6 +192,7 @@ def container_pressure(facts: Facts) -> Signal | None:
             Evidence("memory", g.memory.current, "bytes", f"{g.path}: memory.current"),
             Evidence("limit", g.memory.limit, "bytes", f"{g.path}: memory.max"),
         ),
+        lambda g: bool(g.memory.limit or g.memory.high) and g.pressure.get("memory_full") is None,
     )
 
 
@@ -195,12 +201,15 @@ def _worst(
     value: Callable[[Group], float | None],
     sentence: Callable[[Group, float], str],
     evidence: Callable[[Group, float], Iterable[Evidence]],
+    hidden: Callable[[Group], bool] = lambda _: False,
 ) -> Signal | None:
-    """Look at the group with the highest value; 0 when none is limited in this respect."""
+    """Look at the group with the highest value; 0 when none is limited and could be read."""
     sample = facts.sample(ContainerSample)
     if sample is None:
         return None
     known = [(v, g) for g in sample.groups if (v := value(g)) is not None]
+    if not known and any(map(hidden, sample.groups)):
+        return None
     if not known:
         return Signal(0.0, "No control group is limited in this respect and was active")
     # Of a group and the one around it, the inner one tells more.
@@ -213,6 +222,11 @@ def _worst(
         evidence=tuple(evidence(group, worst)),
         culprits=tuple(_culprit(g, v, "ratio") for v, g in known[:_MOST_CULPRITS] if v > 0),
     )
+
+
+def _refused(group: Group) -> str:
+    """Tell forks that failed, when there were any."""
+    return f"; {group.tasks.refused} forks were refused" if group.tasks.refused else ""
 
 
 def _kills(sample: ContainerSample, before: ContainerSample | None) -> list[tuple[Group, int]]:

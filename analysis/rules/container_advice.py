@@ -63,19 +63,45 @@ def raise_memory(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
         At most one recommendation.
 
     """
-    group, host = _subject(facts, signal), facts.sample(MemorySample)
-    if group is None or group.memory.limit is None:
+    group = _subject(facts, signal)
+    if group is not None and group.memory.limit is not None:
+        yield _wider(facts, signal, group, "MemoryMax", group.memory.limit)
+
+
+def relieve_memory(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
+    """
+    Advise a wider limit for a unit that stalls, or to look at a container's.
+
+    Args:
+        facts: What is known of the host.
+        signal: What the rule saw.
+
+    Yields:
+        At most one recommendation, for the limit that is met first: the one that
+        slows the group down where it is lower than the one that kills.
+
+    """
+    group = _subject(facts, signal)
+    if group is None:
         return
-    limit = group.memory.limit
+    high, limit = group.memory.high, group.memory.limit
+    if high is not None and (limit is None or high < limit):
+        yield _wider(facts, signal, group, "MemoryHigh", high)
+    else:
+        yield from raise_memory(facts, signal)
+
+
+def _wider(facts: Facts, signal: Signal, group: Group, setting: str, limit: int) -> Recommendation:
+    """Advise a quarter more memory where that is at most half of what the host has left."""
+    host = facts.sample(MemorySample)
     proposed = math.ceil(limit * _MORE / _MIB) * _MIB
     room = host.available_bytes if host and host.available_bytes is not None else 0
     if group.identity.runtime != "systemd" or proposed - limit > room / 2:
-        yield _look(group, "container_memory", "its memory", "memory.stat memory.events")
-        return
-    yield _change(
+        return _look(group, "container_memory", "its memory", "memory.stat memory.events")
+    return _change(
         group,
         rule="container_memory",
-        setting="MemoryMax",
+        setting=setting,
         values=(str(limit), str(proposed)),
         why=f"It needs more than {size(limit)}; the host has {size(room)} available.",
         risk="If it leaks, it will fill the wider limit as well.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis.advice import investigate
-from analysis.culprits import by_cpu, by_io
+from analysis.culprits import by_cpu, by_io, leaders, names, pids
 from analysis.model import (
     Culprit,
     Evidence,
@@ -27,17 +27,20 @@ _HOT_CORE_STALL = 0.1
 
 def _find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
     """Advise to look at what uses the CPUs."""
-    names = ", ".join(f"{c.name} ({c.id})" for c in by_cpu(facts)[:3])
-    if not names:
+    guilty = leaders(by_cpu(facts))
+    if not guilty:
         return
     yield investigate(
         "cpu:consumers",
         resource="cpu",
         rule="cpu_pressure",
-        title=f"Ask whether {names} should run now, and here",
+        title=f"Ask whether {names(guilty)} should run now, and here",
         why="They use most CPU time while other tasks wait; limiting, moving or "
         "rescheduling them gives the time back at once.",
-        commands=("pidstat -u 1 5", "ps -eo pid,ppid,pcpu,nice,comm --sort=-pcpu | head"),
+        commands=(
+            f"ps -o pid,ppid,user,lstart,pcpu,nice,comm -p {pids(guilty)}",
+            "top -b -n 1 | head",
+        ),
     )
 
 

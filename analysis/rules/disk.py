@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from analysis.advice import investigate
-from analysis.culprits import by_io
+from analysis.culprits import by_io, leaders, names, pids
 from analysis.disks import disks, kind_of, name_disk
 from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
 from analysis.registry import rule
@@ -37,16 +37,16 @@ _PLURAL = {"read": "Reads", "write": "Writes", "flush": "Flushes"}
 
 def _find_reader(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
     """Advise to look at who uses the disks."""
-    names = ", ".join(f"{c.name} ({c.id})" for c in by_io(facts)[:3])
-    if names:
+    guilty = leaders(by_io(facts))
+    if guilty:
         yield investigate(
             "disk:consumers",
             resource="disk",
             rule="disk_latency",
-            title=f"Ask whether {names} should run now, and on this disk",
+            title=f"Ask whether {names(guilty)} should run now, and on this disk",
             why="They move most bytes while others wait for the disk; limiting or rescheduling "
             "them gives the disk back at once.",
-            commands=("pidstat -d 1 5", "iostat -dxy 1 5"),
+            commands=(f"ps -o pid,ppid,user,lstart,stat,comm -p {pids(guilty)}", "iostat -dxy 1 5"),
             evidence=signal.evidence,
         )
 
@@ -105,7 +105,8 @@ def _scheduler(disk: Disk, kind: str, signal: Signal) -> Iterable[Recommendation
 )
 def disk_utilization(facts: Facts) -> Signal | None:
     """Watch the share of time in which the busiest disk had requests outstanding."""
-    known = [(d, u) for d in disks(facts) if (u := d.utilization.mean) is not None]
+    told = [d for d in disks(facts) if d.queue_length is not None]
+    known = [(d, u) for d in told if (u := d.utilization.mean) is not None]
     if not known:
         return None
     queued = [(d, u) for d, u in known if _has_queue(d, facts)]

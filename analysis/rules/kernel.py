@@ -189,9 +189,12 @@ def packet_steering(facts: Facts) -> Signal | None:
         return None
     share, rate = sample.network_receive_share, sample.network_receive_per_second
     loads = [load for load in cpus.interrupts.values() if load is not None]
-    busy = rate >= _LEAST_PACKETS and sample.cpus >= _LEAST_CPUS and max(loads, default=0) >= _BUSY
+    if share is None or not loads:
+        # Too few packets to say is told apart from too many to overlook.
+        return None if rate >= _LEAST_PACKETS else Signal(0.0, "Hardly any packet is received")
+    busy = rate >= _LEAST_PACKETS and sample.cpus >= _LEAST_CPUS and max(loads) >= _BUSY
     return Signal(
-        value=share if busy and share is not None else 0.0,
+        value=share if busy else 0.0,
         message=f"One of {sample.cpus} CPUs handles {percent(share)} of received packets",
         evidence=(
             Evidence("share of the busiest CPU", share, "ratio", "/proc/softirqs NET_RX"),

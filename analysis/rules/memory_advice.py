@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis.advice import investigate, sysctl
-from analysis.culprits import by_memory
+from analysis.culprits import by_memory, leaders, names, pids
 from analysis.model import Facts, Recommendation, Signal
 from collectors.memory import MemorySample
 from collectors.numa import NumaSample
@@ -31,16 +31,16 @@ def find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
         The advice, when processes are known.
 
     """
-    names = ", ".join(f"{c.name} ({c.id})" for c in by_memory(facts)[:3])
-    if names:
+    guilty = leaders(by_memory(facts))
+    if guilty:
         yield investigate(
             "memory:consumers",
             resource="memory",
             rule="memory_utilization",
-            title=f"See whether {names} should hold this much memory",
+            title=f"See whether {names(guilty)} should hold this much memory",
             why="They hold most of it; a leak, a cache without a limit or a job in the wrong "
             "place is ended at its source.",
-            commands=("ps -eo pid,ppid,rss,comm --sort=-rss | head", "free -m"),
+            commands=(f"ps -o pid,ppid,user,lstart,rss,comm -p {pids(guilty)}", "free -m"),
         )
 
 

@@ -58,16 +58,20 @@ def link_utilization(facts: Facts) -> Signal | None:
     )
 
 
-def _packets(interface: Interface, kinds: tuple[str, ...], seconds: float) -> tuple[float, float]:
+def _packets(
+    interface: Interface, kinds: tuple[str, ...], seconds: float
+) -> tuple[float, float] | None:
     """
-    Give the rate of some mishaps, and their share of all packets.
+    Give the rate of some mishaps, and their share of all packets; None when unknown.
 
     Drivers count one mishap under several names, so the largest counter is
     taken and not their sum.
     """
-    count = max(interface.increases.get(kind) or 0 for kind in kinds)
-    total = (interface.packets_received or 0.0) + (interface.packets_sent or 0.0)
-    rate = count / seconds
+    counts = [c for kind in kinds if (c := interface.increases.get(kind)) is not None]
+    received, sent = interface.packets_received, interface.packets_sent
+    if not counts or received is None or sent is None:
+        return None
+    total, rate = received + sent, max(counts) / seconds
     enough = total + rate >= _LEAST_PACKETS and rate >= _LEAST_MISHAPS
     return rate, rate / (total + rate) if enough else 0.0
 
@@ -78,9 +82,9 @@ def _worst(facts: Facts, kinds: tuple[str, ...], what: str) -> Signal | None:
     if sample is None or sample.window_seconds <= 0:
         return None
     found = {
-        name: _packets(interface, kinds, sample.window_seconds)
+        name: mishaps
         for name, interface in sample.interfaces.items()
-        if interface.packets_received is not None
+        if (mishaps := _packets(interface, kinds, sample.window_seconds)) is not None
     }
     if not found:
         return None
@@ -148,7 +152,7 @@ def receive_overruns(facts: Facts) -> Signal | None:
 def link_flaps(facts: Facts) -> Signal | None:
     """Watch physical links that go up and down."""
     sample = facts.sample(NetworkSample)
-    if sample is None:
+    if sample is None or sample.window_seconds <= 0:
         return None
     changes = {n: i.carrier_changes for n, i in sample.interfaces.items() if i.physical}
     known = {n: c for n, c in changes.items() if c is not None}
@@ -301,7 +305,9 @@ def neighbour_table(facts: Facts) -> Signal | None:
     worst = max(shares, key=lambda f: shares[f])
     return Signal(
         value=max(shares[worst], 1.0) if refused else shares[worst],
-        message=f"{families[worst]} of {limits[worst]} neighbours are known, {refused} refused",
+        message=f"{families[worst]} of {limits[worst]} {worst} neighbours are known, "
+        f"{refused} refused",
+        subject=worst,
         evidence=(
             Evidence("neighbours", shares[worst], "ratio", "/proc/net/stat, gc_thresh3"),
             Evidence("refused", refused, "neighbours", "/proc/net/stat table_fulls"),

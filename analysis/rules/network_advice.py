@@ -109,23 +109,25 @@ def larger_budget(facts: Facts, _: Signal) -> Iterable[Recommendation]:
         )
 
 
-def larger_neighbour_table(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+def larger_neighbour_table(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
     """
     Advise twice as many neighbours, with the earlier thresholds in proportion.
 
     Args:
         facts: What is known of the host.
+        signal: What was seen, of which address family.
 
     Yields:
         Three settings.
 
     """
-    limit = setting(facts, "net.ipv4.neigh.default.gc_thresh3")
+    table = f"net.{signal.subject or 'ipv4'}.neigh.default"
+    limit = setting(facts, f"{table}.gc_thresh3")
     for number, divisor in ((3, 1), (2, 2), (1, 8)):
         if limit is not None and limit < _MOST_NEIGHBOURS:
             yield from sysctl(
                 facts,
-                f"net.ipv4.neigh.default.gc_thresh{number}",
+                f"{table}.gc_thresh{number}",
                 min(2 * limit, _MOST_NEIGHBOURS) // divisor,
                 rule="neighbour_table",
                 resource="network",

@@ -51,7 +51,10 @@ def blocked_tasks(facts: Facts) -> Signal | None:
     # One look cannot tell what is stuck from what waits for a moment.
     if sample is None or sample.scans < 2:  # noqa: PLR2004
         return None
-    stuck = [p for p in sample.blocked if p.blocked_seconds]
+    known = [p for p in sample.blocked if p.blocked_seconds is not None]
+    if sample.blocked and not known:
+        return None
+    stuck = [p for p in known if p.blocked_seconds]
     longest = max((p.blocked_seconds or 0.0 for p in stuck), default=0.0)
     worst = stuck[0] if stuck else None
     where = f" in {worst.wchan}" if worst and worst.wchan else ""
@@ -129,8 +132,10 @@ def process_file_descriptors(facts: Facts) -> Signal | None:
         if p.fds is not None and p.fd_limit is not None and p.fd_limit >= _LEAST_LIMIT
     ]
     if not known:
-        # Nobody's descriptors may be read, or all limits are tiny.
-        return Signal(0.0, "No process is near its limit of open files") if sample.top_fds else None
+        # Either all limits are tiny, or nobody's may be read.
+        asked = sample.top_fd_share or sample.top_fds
+        unknown = all(p.fds is None or p.fd_limit is None for p in asked)
+        return None if unknown else Signal(0.0, "No process is near its limit of open files")
     share, worst = max(known, key=lambda pair: pair[0])
     return Signal(
         value=share,

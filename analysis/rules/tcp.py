@@ -12,10 +12,11 @@ from analysis.rules.tcp_advice import (
     more_socket_memory,
     slow_reader,
 )
-from analysis.text import percent
+from analysis.text import number, percent
 from collectors.tcp import TcpSample
 
 _LEAST_RETRANSMITS = 5.0  # [1/s]
+_LEAST_DAMAGED = 5.0  # [1/s]
 
 
 @rule(
@@ -52,6 +53,38 @@ def tcp_retransmits(facts: Facts) -> Signal | None:
     )
 
 
+@rule(
+    resource="network",
+    cause="link_errors",
+    kind=Kind.ERRORS,
+    unit="ratio",
+    warning=0.001,
+    critical=0.01,
+    scale=Scale.LOG,
+    source="RFC 4022, tcpInErrs: segments with a bad checksum or header; links check their own "
+    "frames, so any that get through are damaged in a device's memory, a driver or a tunnel",
+    gate="5 damaged segments a second",
+    explanation="TCP segments arrive damaged although their frames were sound.",
+    next_steps=("nstat -az TcpInErrs TcpInCsumErrors", "ethtool -k INTERFACE: checksum offloads"),
+)
+def tcp_bad_segments(facts: Facts) -> Signal | None:
+    """Watch damaged TCP segments as a share of all received."""
+    sample = facts.sample(TcpSample)
+    bad = sample.per_second("Tcp.InErrs") if sample else None
+    received = sample.per_second("Tcp.InSegs") if sample else None
+    if bad is None or received is None:
+        return None
+    share = bad / max(received, bad) if bad >= _LEAST_DAMAGED else 0.0
+    return Signal(
+        value=share,
+        message=f"{percent(share)} of received TCP segments, {bad:,.1f} per second, were damaged",
+        evidence=(
+            Evidence("damaged", bad, "1/s", "/proc/net/snmp Tcp InErrs"),
+            Evidence("segments received", received, "1/s", "/proc/net/snmp Tcp InSegs"),
+        ),
+    )
+
+
 def _rate_rule(facts: Facts, names: tuple[str, ...], sentence: str) -> Signal | None:
     """Read the rate of one or more counters."""
     sample = facts.sample(TcpSample)
@@ -61,7 +94,7 @@ def _rate_rule(facts: Facts, names: tuple[str, ...], sentence: str) -> Signal | 
     source = ", ".join(n.replace(".", " ") for n in names)
     return Signal(
         value=rate,
-        message=sentence.format(f"{rate:,.1f}"),
+        message=sentence.format(number(rate)),
         evidence=(Evidence(source, rate, "1/s", f"/proc/net/snmp, netstat {source}"),),
     )
 
@@ -139,7 +172,7 @@ def tcp_memory_aborts(facts: Facts) -> Signal | None:
     warning=20,
     critical=500,
     scale=Scale.LOG,
-    source="TCPRcvQDrop, RcvPruned and TCPZeroWindowDrop of "
+    source="TCPRcvQDrop, TCPOFODrop, RcvPruned and TCPZeroWindowDrop of "
     "Documentation/networking/snmp_counter.rst: data that had arrived is thrown away",
     explanation="Programs read too slowly for what arrives; received data was thrown away.",
     next_steps=("ss -tn | sort -k2 -n: large Recv-Q", "sysctl net.ipv4.tcp_rmem"),
@@ -147,7 +180,8 @@ def tcp_memory_aborts(facts: Facts) -> Signal | None:
 )
 def tcp_receive_drops(facts: Facts) -> Signal | None:
     """Watch received TCP data that had no room."""
-    names = ("TcpExt.TCPRcvQDrop", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop")
+    kinds = ("TCPRcvQDrop", "TCPOFODrop", "RcvPruned", "TCPZeroWindowDrop")
+    names = tuple(f"TcpExt.{kind}" for kind in kinds)
     return _rate_rule(facts, names, "{} TCP segments per second had no room")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from analysis.model import DeviceUse, ErrorCount, Facts, ResourceUse
 from analysis.registry import use
-from collectors.cgroup import Group, largest
+from collectors.cgroup import Group
 from collectors.container import ContainerSample
 from collectors.cpu import CpuSample
 from collectors.memory import MemorySample
@@ -39,7 +41,7 @@ def container(facts: Facts) -> ResourceUse | None:
     if sample is None:
         return None
     devices = {}
-    for name, group in _named(largest(sample.groups, MOST)).items():
+    for name, group in _named(nearest(sample.groups, MOST)).items():
         devices[f"{name}:cpu"] = _cpu(facts, group)
         devices[f"{name}:memory"] = _memory(facts, group)
     throttled = [t for g in sample.groups if (t := g.cpu.throttled) is not None]
@@ -55,6 +57,30 @@ def container(facts: Facts) -> ResourceUse | None:
         },
         devices=devices,
     )
+
+
+def nearest(groups: Iterable[Group], most: int) -> tuple[Group, ...]:
+    """
+    Choose the groups that use most, of their limits or of the host.
+
+    Args:
+        groups: All groups.
+        most: How many.
+
+    Returns:
+        The groups, those nearest to a limit first, then by CPU time.
+
+    """
+
+    def use(group: Group) -> tuple[float, float, int]:
+        shares = (
+            ratio(group.cpu.used, group.cpu.quota),
+            ratio(group.memory.held, group.memory.limit),
+        )
+        near = max((s for s in shares if s is not None), default=0.0)
+        return near, group.cpu.used or 0.0, group.memory.current or 0
+
+    return tuple(sorted(groups, key=use, reverse=True)[:most])
 
 
 def _named(groups: tuple[Group, ...]) -> dict[str, Group]:

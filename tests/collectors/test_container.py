@@ -13,7 +13,6 @@ import pytest
 
 from collectors import container
 from collectors.base import Context
-from collectors.cgroup import largest
 from collectors.cgroup_name import identify
 from collectors.cgroup_read import (
     parse_io,
@@ -225,16 +224,6 @@ def test_too_many_groups_are_counted_and_not_read(host, monkeypatch):
         files |= v2(f"/s{number}.service", cpu__stat="usage_usec 0\n")
     sample = collect(host_v2(host, files, {}))
     assert (len(sample.groups), sample.dropped) == (3, 2)
-
-
-def test_the_groups_nearest_to_a_limit_come_first(host):
-    ctx = host_v2(
-        host,
-        v2("/big.service", memory__current="9000\n")
-        | v2("/near.service", memory__current="90\n", memory__max="100\n", memory__stat=STAT),
-        {},
-    )
-    assert [g.identity.name for g in largest(collect(ctx).groups, 1)] == ["near.service"]
 
 
 STAT = "anon 90\ninactive_file 0\nactive_file 0\nslab_reclaimable 0\n"

@@ -137,3 +137,42 @@ def test_pressure_without_a_limit_is_the_hosts():
     assert container_pressure(facts(sample(group(memory=free, pressure=stalled)))).value == 0
     assert container_pressure(facts(sample(group(memory=limited, pressure=stalled)))).value == 0.5
     assert container_pressure(facts(sample(group(memory=limited)))) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "parts"),
+    [
+        (container_memory, {"memory": GroupMemory(limit=GIB)}),
+        (container_tasks, {"tasks": GroupTasks(None, 100)}),
+        (cpu_throttling, {"cpu": GroupCpu(quota=1.0)}),
+    ],
+)
+def test_a_limited_group_of_which_nothing_was_read_is_unknown(rule, parts):
+    assert rule(facts(sample(group(**parts)))) is None
+    assert rule(facts(sample(group()))).value == 0
+
+
+def test_no_kill_and_no_refused_fork_is_told_when_there_was_none():
+    assert container_oom(facts(sample())).message == "No process was killed in a control group"
+    told = container_tasks(facts(sample(group(tasks=GroupTasks(90, 100))))).message
+    assert "refused" not in told
+    refused = container_tasks(facts(sample(group(tasks=GroupTasks(90, 100, 3))))).message
+    assert refused.endswith("; 3 forks were refused")
+
+
+@pytest.mark.parametrize(
+    ("high", "limit", "setting"),
+    [
+        (GIB // 2, GIB, "MemoryHigh"),
+        (GIB // 2, None, "MemoryHigh"),
+        (None, GIB, "MemoryMax"),
+        (GIB, GIB, "MemoryMax"),
+        (2 * GIB, GIB, "MemoryMax"),
+    ],
+)
+def test_of_two_limits_the_one_that_is_met_first_is_widened(high, limit, setting):
+    narrow = group(memory=GroupMemory(GIB, limit=limit, high=high), pressure={"memory_full": 0.9})
+    known = facts(sample(narrow), *host())
+    (advice,) = discover_rules()["container_pressure"].advise(known, container_pressure(known))
+    assert setting in advice.commands[0]
+    assert advice.current == str(min(v for v in (high, limit) if v))

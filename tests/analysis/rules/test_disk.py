@@ -127,6 +127,12 @@ def test_a_busy_disk_is_a_finding_only_with_a_queue(device, queue, expected):
     assert fires(disk_utilization, facts(load(device=device, busy=1.0, queue=queue))) is expected
 
 
+def test_a_queue_that_is_unknown_is_not_taken_for_empty():
+    assert disk_utilization(facts(load(busy=1.0, queue=None))) is None
+    known = facts(load(busy=1.0, queue=None), load("sdb", busy=0.3, queue=0.1))
+    assert disk_utilization(known).culprits[0].name == "sdb"
+
+
 def test_the_busiest_disk_with_a_queue_is_named():
     known = facts(load("sda", busy=1.0, queue=1), load("sdb", busy=0.97, queue=5))
     signal = disk_utilization(known)

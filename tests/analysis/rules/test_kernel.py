@@ -120,7 +120,7 @@ def cpu(*loads):
         (0.95, 500, 8, 0.5, None),
         (1.0, 50_000, 2, 0.5, None),
         (0.5, 50_000, 8, 0.5, None),
-        (None, 50_000, 8, 0.5, None),
+        (None, 50, 8, 0.5, None),
     ],
 )
 def test_packets_on_one_cpu_count_only_when_it_suffers(share, rate, cpus, load, expected):
@@ -128,8 +128,11 @@ def test_packets_on_one_cpu_count_only_when_it_suffers(share, rate, cpus, load, 
     assert severity("packet_steering", known) is expected
 
 
-def test_packets_say_nothing_when_cpus_are_unknown():
-    assert RULES["packet_steering"].evaluate(facts(interrupts(0.95, 50_000))) is None
+def test_packets_say_nothing_when_cpus_or_their_share_is_unknown():
+    evaluate = RULES["packet_steering"].evaluate
+    assert evaluate(facts(interrupts(0.95, 50_000))) is None
+    assert evaluate(facts(interrupts(0.95, 50_000), cpu(None))) is None
+    assert evaluate(facts(interrupts(None, 50_000), cpu(0.5))) is None
 
 
 def test_hardware_errors_count_since_the_sweep_before():

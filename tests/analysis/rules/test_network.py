@@ -70,15 +70,24 @@ def test_links_without_a_speed_cannot_be_judged():
         (link_errors, 50, {"rx_errors": 3}, None),
         (link_errors, 5_000, {"rx_errors": 200}, "warning"),
         (link_errors, 5_000, {"tx_errors": 2_000}, "critical"),
-        (link_errors, 5_000, {"rx_dropped": 9_000}, None),
+        (link_errors, 5_000, {"rx_dropped": 9_000, "rx_errors": 0}, None),
         (link_errors, 1, {"rx_errors": 90}, None),
-        (receive_overruns, 5_000, {"rx_dropped": 9_000, "tx_dropped": 9_000}, None),
+        (receive_overruns, 5_000, {"rx_dropped": 9_000, "rx_missed_errors": 0}, None),
         (receive_overruns, 5_000, {"rx_missed_errors": 300}, "warning"),
         (receive_overruns, 5_000, {"rx_fifo": 3_000, "rx_missed_errors": None}, "critical"),
     ],
 )
 def test_mishaps_count_by_share_and_only_when_there_are_several(rule, packets, increases, expected):
     assert severity(rule, links(packets, **increases)) == expected
+
+
+@pytest.mark.parametrize("rule", [link_errors, receive_overruns])
+def test_mishaps_that_were_not_counted_are_unknown_and_not_none(rule):
+    counters = {"rx_errors": None, "tx_errors": None, "rx_missed_errors": None}
+    assert rule(links(**counters)) is None
+    assert rule(links()) is None
+    assert rule(links(packets=None, rx_errors=9_000, rx_missed_errors=9_000)) is None
+    assert rule(links(rx_errors=0, rx_missed_errors=0, tx_errors=None)).value == 0
 
 
 def test_one_mishap_under_several_names_counts_once():

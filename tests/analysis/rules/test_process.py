@@ -60,3 +60,15 @@ def test_a_sandbox_with_a_tiny_limit_is_no_finding():
 
 def test_unreadable_descriptors_are_unknown():
     assert process_file_descriptors(facts()) is None
+
+
+def test_a_blocked_process_of_which_nothing_more_is_known_is_not_taken_for_a_running_one():
+    told, hidden = process(state="D", blocked_seconds=40.0), process(8, state="D")
+    assert blocked_tasks(facts(blocked=(hidden,), states={"D": 1})) is None
+    assert blocked_tasks(facts(blocked=(hidden, told), states={"D": 2})).value == 40
+
+
+def test_a_limit_that_cannot_be_read_is_unknown_and_a_tiny_one_is_no_trouble():
+    hidden, tiny = process(fds=9), process(8, fds=9, fd_limit=10)
+    assert process_file_descriptors(facts(top_fds=(hidden,))) is None
+    assert process_file_descriptors(facts(top_fds=(hidden, tiny))).value == 0

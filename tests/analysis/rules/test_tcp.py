@@ -54,6 +54,28 @@ def test_retransmits_count_by_share_and_only_when_there_are_some(again, sent, ex
     assert severity("tcp_retransmits", known) == expected
 
 
+@pytest.mark.parametrize(
+    ("bad", "received", "expected"),
+    [
+        (0, 0, None),
+        (40, 1_000, None),  # four a second are single events
+        (60, 1_000_000, None),
+        (60, 30_000, "warning"),
+        (600, 30_000, "critical"),
+        (600, 0, "critical"),
+    ],
+)
+def test_damaged_segments_count_by_share_and_only_when_there_are_some(bad, received, expected):
+    known = facts(counted(Tcp__InErrs=bad, Tcp__InSegs=received))
+    assert severity("tcp_bad_segments", known) == expected
+    assert tcp.tcp_bad_segments(facts(counted(Tcp__InErrs=None, Tcp__InSegs=received))) is None
+    assert tcp.tcp_bad_segments(facts(counted(Tcp__InErrs=bad))) is None
+
+
+def test_data_that_came_out_of_order_and_had_no_room_counts_as_well():
+    assert tcp.tcp_receive_drops(facts(counted(TcpExt__TCPOFODrop=900))).value == 90
+
+
 def test_a_counter_that_went_back_cannot_be_judged():
     assert tcp.tcp_retransmits(facts(counted(Tcp__RetransSegs=None, Tcp__OutSegs=9))) is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.model import Facts
-from analysis.use.container import MOST, container
+from analysis.use.container import MOST, container, nearest
 from collectors.base import Context
 from collectors.cgroup import Group, GroupCpu, GroupMemory
 from collectors.cgroup_name import identify
@@ -47,12 +47,37 @@ def test_a_group_is_measured_against_its_limit_or_else_the_host():
     assert use.errors["fork_refused"].increase == 0
 
 
+def test_the_groups_nearest_to_a_limit_come_first_then_those_with_most_cpu_time():
+    idle = group("/idle.service", memory=GroupMemory(current=9000))
+    busy = group("/busy.service", cpu=GroupCpu(used=3.0))
+    full = group("/full.service", memory=GroupMemory(held=90, limit=100))
+    held = group("/held.service", cpu=GroupCpu(used=0.5, quota=0.52))
+    ranked = nearest((idle, busy, full, held), 3)
+    assert [g.identity.name for g in ranked] == ["held.service", "full.service", "busy.service"]
+
+
 def test_devices_are_bounded_and_equal_names_stay_apart():
     many = [group(f"/s{n}.service") for n in range(50)]
     use = container(facts(ContainerSample(10.0, "v2", tuple(many))))
     assert len(use.devices) == 2 * MOST
     twins = (group("/a/x.service"), group("/b/x.service"))
-    assert len(container(facts(ContainerSample(10.0, "v2", twins))).devices) == 4
+    found = container(facts(ContainerSample(10.0, "v2", twins))).devices
+    assert list(found) == ["x.service:cpu", "x.service:memory", "b/x.service:cpu",
+                           "b/x.service:memory"]  # fmt: skip
+
+
+def test_of_groups_that_do_nothing_the_largest_comes_first():
+    small, large = (group(f"/{n}.service", memory=GroupMemory(current=n)) for n in (1, 9))
+    unknown = group("/u.service")
+    assert nearest((unknown, small, large), 3)[0] is large
+    assert nearest((unknown, large, small), 2) == (large, small)
+
+
+def test_memory_stalls_of_each_group_and_the_worst_of_all():
+    stalled = [group(f"/{n}.service", pressure={"memory_full": n / 10}) for n in (1, 3, 2)]
+    told = container(facts(ContainerSample(10.0, "v2", tuple(stalled))))
+    assert told.saturation == {"throttled": None, "memory_stall": 0.3}
+    assert told.devices["2.service:memory"].saturation == {"memory_stall": 0.2}
 
 
 def test_this_host_has_a_use():
