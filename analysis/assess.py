@@ -7,18 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from analysis import score as scoring
-from analysis.model import (
-    Assessment,
-    Facts,
-    Finding,
-    Recommendation,
-    ResourceUse,
-    Rule,
-    Severity,
-    Signal,
-)
+from analysis.model import Assessment, Facts, Finding, Recommendation, Rule, Severity, Signal
 from analysis.registry import UseFunction
 from analysis.state import Damping, Held, RuleState, State, advance
+from analysis.use_model import ResourceUse
 from analysis.verdict import Told, verdict
 from collectors.model import Sweep
 

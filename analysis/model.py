@@ -1,4 +1,4 @@
-"""The judgment model: use, signals, findings, anomalies, advice."""
+"""The judgment model: signals, findings, anomalies, advice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from collectors.model import UNKNOWN, Distribution, Sweep
+from analysis.use_model import ResourceUse
+from collectors.bpf.model import ProbeSample
+from collectors.model import Sweep
 
 T = TypeVar("T")
 
@@ -36,63 +38,6 @@ class Scale(StrEnum):
 
     LINEAR = "linear"
     LOG = "log"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCount:
-    """
-    Errors of one kind.
-
-    Attributes:
-        total: As counted by the kernel since boot (or since the device appeared).
-        increase: Within this sweep's window.
-
-    """
-
-    total: int | None = None
-    increase: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceUse:
-    """
-    Utilization, saturation and errors of one device.
-
-    Attributes:
-        utilization: Busy share of the window [ratio].
-        saturation: Signal name to share of time or of a limit [ratio].
-        queue_length: Mean number of requests or tasks waiting.
-        errors: Error kind to its count.
-
-    """
-
-    utilization: Distribution = UNKNOWN
-    saturation: Mapping[str, float | None] = field(default_factory=dict)
-    queue_length: float | None = None
-    errors: Mapping[str, ErrorCount] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceUse:
-    """
-    Utilization, saturation and errors of a resource as a whole, and of its devices.
-
-    Attributes:
-        utilization: Of the whole [ratio]; unknown where only devices have one.
-        saturation: Signal name to share of time or of a limit [ratio].
-        queue_length: Mean number of requests or tasks waiting.
-        pressure: "some" and "full": share of the window in which tasks stalled [ratio].
-        errors: Error kind to its count.
-        devices: Device name to its use.
-
-    """
-
-    utilization: Distribution = UNKNOWN
-    saturation: Mapping[str, float | None] = field(default_factory=dict)
-    queue_length: float | None = None
-    pressure: Mapping[str, float | None] = field(default_factory=dict)
-    errors: Mapping[str, ErrorCount] = field(default_factory=dict)
-    devices: Mapping[str, DeviceUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +186,21 @@ class Facts:
         """
         return None if self.previous is None else self.previous.sample(kind)
 
+    def probe(self, name: str) -> ProbeSample | None:
+        """
+        Return what an eBPF probe saw in this sweep.
+
+        Args:
+            name: Of the probe.
+
+        Returns:
+            Its sample; None when it did not run or saw nothing.
+
+        """
+        outcome = self.sweep.outcomes.get(name)
+        data = outcome.data if outcome is not None else None
+        return data if isinstance(data, ProbeSample) else None
+
 
 Evaluate = Callable[[Facts], "Signal | None"]
 Advise = Callable[[Facts, Signal], Iterable[Recommendation]]
@@ -267,6 +227,7 @@ class Rule:
         evaluate: Reads the signal; None when it cannot say.
         advise: Gives the advice once it is raised.
         at_once: One sweep suffices: the signal is an event that does not repeat.
+        probe: The eBPF probe it rests on; sweeps without that probe say nothing of it.
 
     """
 
@@ -285,6 +246,7 @@ class Rule:
     evaluate: Evaluate
     advise: Advise | None = None
     at_once: bool = False
+    probe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

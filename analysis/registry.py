@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import analysis.rules
 import analysis.use
-from analysis.model import RESOURCES, Advise, Evaluate, Facts, Kind, ResourceUse, Rule, Scale
+from analysis.model import RESOURCES, Advise, Evaluate, Facts, Kind, Rule, Scale
+from analysis.use_model import ResourceUse
 
 UseFunction = Callable[[Facts], "ResourceUse | None"]
 
@@ -31,6 +32,7 @@ def rule(
     scale: Scale = Scale.LINEAR,
     advise: Advise | None = None,
     at_once: bool = False,
+    probe: str | None = None,
 ) -> Callable[[Evaluate], Evaluate]:
     """
     Declare a rule; the function's name becomes its id.
@@ -49,6 +51,7 @@ def rule(
         scale: LOG for rates and latencies, LINEAR for shares.
         advise: Gives the advice once it is raised.
         at_once: One sweep suffices: the signal is an event that does not repeat.
+        probe: The eBPF probe it rests on; sweeps without that probe say nothing of it.
 
     Returns:
         A decorator that leaves the function as it is.
@@ -66,7 +69,7 @@ def rule(
             raise ValueError(f"rule {name}: unknown resource or thresholds reversed")
         _rules[name] = Rule(
             name, resource, cause, kind, unit, warning, critical, scale, source, gate,
-            explanation, next_steps, function, advise, at_once,
+            explanation, next_steps, function, advise, at_once, probe,
         )  # fmt: skip
         return function
 

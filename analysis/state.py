@@ -16,6 +16,9 @@ TWICE = 2.0
 # What comes and goes is one trouble and not many: an anomaly that returns within
 # this time of its end is held longer each time [s].
 RETURN = 3600.0
+# What a probe saw stands until its next window, but not for ever: the rarest
+# profile runs every six hours by default [s].
+LOOK = 7 * 3600.0
 _LONGER, _MOST_RETURNS = 4.0, 2
 
 
@@ -70,6 +73,7 @@ class RuleState:
         transitions: Raises and clears so far.
         returns: How often in a row it has come back soon after its end.
         ended: Monotonic time of its last end; None when there was none [s].
+        looked: Monotonic time of the last sweep in which the signal was known [s].
         held: The anomaly; None while there is none.
 
     """
@@ -81,6 +85,7 @@ class RuleState:
     transitions: int = 0
     returns: int = 0
     ended: float | None = None
+    looked: float | None = None
     held: Held | None = None
 
 
@@ -123,6 +128,8 @@ def advance(
         when it has been unknown for `of_sweeps` in a row all is forgotten.
 
     """
+    if _not_asked(memory, rule, sweep):
+        return memory
     if signal is None:
         return _unseen(memory, sweep, damping)
     memory = _remember(memory, rule, signal, finding, sweep, damping)
@@ -133,7 +140,9 @@ def advance(
         return memory
     hold = damping.hold * _LONGER**memory.returns
     old_enough = sweep.started_monotonic - memory.held.raised >= hold
-    if old_enough and sum(memory.calm) >= damping.raise_sweeps:
+    # A probe runs in few sweeps; waiting for a second one would take half an hour and more.
+    calm_enough = 1 if rule.probe else damping.raise_sweeps
+    if old_enough and sum(memory.calm) >= calm_enough:
         return _cleared(memory, sweep)
     return replace(memory, held=_seen(memory.held, rule, signal, finding))
 
@@ -156,6 +165,13 @@ def at_once(finding: Finding) -> bool:
     bounded = rule.unit == "ratio" and critical < 1
     far = min(TWICE * critical, (1 + critical) / 2) if bounded else TWICE * critical
     return finding.signal.value >= far
+
+
+def _not_asked(memory: RuleState, rule: Rule, sweep: Sweep) -> bool:
+    """Tell whether a rule's probe has no part in this sweep, and was heard of lately."""
+    if rule.probe is None or rule.probe in sweep.outcomes:
+        return False
+    return memory.looked is None or sweep.started_monotonic - memory.looked < LOOK
 
 
 def _unseen(memory: RuleState, sweep: Sweep, damping: Damping) -> RuleState:
@@ -184,7 +200,8 @@ def _remember(
     if finding is not None and onset is None:
         onset = sweep.started_at
     calms = (*memory.calm, calm)[-damping.of_sweeps :]
-    return replace(memory, fired=fired, calm=calms, unknown=0, onset=onset)
+    looked = sweep.started_monotonic
+    return replace(memory, fired=fired, calm=calms, unknown=0, onset=onset, looked=looked)
 
 
 def _raised(memory: RuleState, finding: Finding, sweep: Sweep) -> RuleState:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import collectors
+from collectors import rights
 from collectors.model import Cause, Problem, Unavailable
 
 READ_LIMIT = 4 << 20
+_ONE_VALUE = 512
 _CAUSES = {
     errno.ENOENT: Cause.MISSING,
     errno.ENODEV: Cause.MISSING,
@@ -194,6 +196,9 @@ class Context:
 
 def _read_all(handle: int, limit: int) -> bytes:
     """Read until the end or the limit; procfs hands out a page or so at a time."""
+    if limit <= _ONE_VALUE:
+        # A file of one value comes whole; to ask for more costs a fifth of it all.
+        return os.read(handle, limit)
     parts: list[bytes] = []
     left = limit
     while left > 0 and (part := os.read(handle, min(left, 1 << 16))):
@@ -205,7 +210,7 @@ def _read_all(handle: int, limit: int) -> bytes:
 def _unavailable(path: Path, error: OSError) -> Unavailable:
     """Turn a failed read into an answer with its cause."""
     cause = _CAUSES.get(error.errno or 0, Cause.UNREADABLE)
-    hint = " (run as root, or grant CAP_DAC_READ_SEARCH)" if cause is Cause.PERMISSION else ""
+    hint = f" ({rights.way_out('CAP_DAC_READ_SEARCH')})" if cause is Cause.PERMISSION else ""
     return Unavailable(f"{path}: {(error.strerror or 'unreadable').lower()}{hint}", cause)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from collectors.base import Context, collector
 from collectors.model import UNKNOWN, Distribution
-from collectors.rates import Track, distribution, ratio
+from collectors.rates import Track, delta, distribution, ratio
 from collectors.text import decimal, natural
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -44,6 +44,9 @@ class CpuSample:
         states: State to its share of CPU time [ratio]; None where it went back.
         per_cpu: CPU number to its utilization over the window [ratio].
         interrupts: CPU number to its share of time in irq and softirq [ratio].
+        steal: CPU number to the share of time in which the hypervisor ran others [ratio].
+        guest: Share of CPU time in which virtual machines ran, part of user and nice
+            [ratio]; None when unknown.
         context_switches: Per second [1/s].
         forks_per_second: New tasks [1/s].
         running: Tasks on or waiting for a CPU at each instant, the reader left out [tasks].
@@ -58,6 +61,8 @@ class CpuSample:
     states: Mapping[str, float | None] = field(default_factory=dict)
     per_cpu: Mapping[int, float | None] = field(default_factory=dict)
     interrupts: Mapping[int, float | None] = field(default_factory=dict)
+    steal: Mapping[int, float | None] = field(default_factory=dict)
+    guest: float | None = None
     context_switches: Distribution = UNKNOWN
     forks_per_second: float | None = None
     running: Distribution = UNKNOWN
@@ -103,6 +108,32 @@ def _ticks(fields: list[bytes]) -> tuple[int, ...]:
     return tuple(map(natural, fields))
 
 
+def parse_guests(raw: bytes) -> dict[int, int]:
+    """
+    Read how long CPUs ran virtual machines.
+
+    Args:
+        raw: Content of /proc/stat.
+
+    Returns:
+        CPU number to ticks of guest and guest_nice, which user and nice contain;
+        without kernels before 2.6.33, which do not tell both.
+
+    Raises:
+        ValueError: When a number is none.
+
+    Source:
+        Ninth and tenth number of a CPU's line in /proc/stat, proc(5).
+
+    """
+    lines = (line.split() for line in raw.split(b"\n") if line[:3] == b"cpu" and line[3:4] != b" ")
+    return {
+        natural(name[3:]): natural(times[8]) + natural(times[9])
+        for name, *times in lines
+        if len(times) > 9  # noqa: PLR2004
+    }
+
+
 def parse_load(raw: bytes) -> tuple[float, float, float]:
     """
     Parse the load averages.
@@ -145,11 +176,26 @@ def collect(ctx: Context) -> CpuSample:
     """
     times: list[float] = []
     stats: list[Stat] = []
+    first = last = b""
     for at in ctx.ticks():
-        stats.append(parse(ctx.read(ctx.paths.proc / "stat")))
+        last = ctx.read(ctx.paths.proc / "stat")
+        first = first or last
+        stats.append(parse(last))
         times.append(at)
     raw = ctx.try_read(ctx.paths.proc / "loadavg")
-    return _summarize(times, stats, parse_load(raw) if raw else None)
+    sample = _summarize(times, stats, parse_load(raw) if raw else None)
+    return replace(sample, guest=_guest(first, last, stats))
+
+
+def _guest(first: bytes, last: bytes, stats: list[Stat]) -> float | None:
+    """Give the share of time of virtual machines, of CPUs that are known at both ends."""
+    old, new = parse_guests(first), parse_guests(last)
+    spent = {n: _spent(stats[0].cpus.get(n), ticks) for n, ticks in stats[-1].cpus.items()}
+    known = [(n, s) for n, s in spent.items() if s is not None and None not in s]
+    steps = [delta(old.get(n), new.get(n)) for n, _ in known]
+    if None in steps:
+        return None
+    return ratio(sum(s or 0 for s in steps), sum(t or 0 for _, s in known for t in s))
 
 
 def _summarize(
@@ -169,6 +215,7 @@ def _summarize(
         states=_shares(spent),
         per_cpu={n: _busy_share(s) for n, s in spent.items()},
         interrupts={n: _part(s, (5, 6)) for n, s in spent.items()},
+        steal={n: _part(s, (7,)) if s and len(s) > 7 else None for n, s in spent.items()},  # noqa: PLR2004
         context_switches=scalars.rate("ctxt"),
         forks_per_second=scalars.rate("processes").mean,
         # The reader itself is running whenever it looks.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectors.base import Context
+from collectors.rates import ratio
 from collectors.text import label, natural_or_none
 
 _SECTOR = 512
@@ -74,6 +75,10 @@ class Array:
         disks: Members it should have.
         degraded: Members it lacks; None for levels without redundancy.
         action: What it does about it: idle, recover, resync, check, ...
+        progress: How far it is with that [ratio]; None when it does nothing.
+        mismatches: Sectors whose copies differed in the last check; None when not told.
+        members: Member to how it is: "in_sync", "faulty", "spare", several by commas.
+        members_errors: Member to its read errors that were put right so far.
 
     """
 
@@ -81,6 +86,10 @@ class Array:
     disks: int | None
     degraded: int | None
     action: str | None
+    progress: float | None = None
+    mismatches: int | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
+    members_errors: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +258,37 @@ def _model(ctx: Context, here: Path) -> str | None:
 
 def _array(ctx: Context, here: Path) -> Array:
     """Read how a RAID array is."""
+    parts = [n for n in _list(here) if n.startswith("dev-")]
+    states = {n: _word(ctx, here / n / "state") for n in parts}
+    errors = {n: _number(ctx, here / n / "errors") for n in parts}
     return Array(
         level=_word(ctx, here / "level"),
         disks=_number(ctx, here / "raid_disks"),
         degraded=_number(ctx, here / "degraded"),
         action=_word(ctx, here / "sync_action"),
+        progress=parse_progress(ctx.try_read(here / "sync_completed", 128) or b""),
+        mismatches=_number(ctx, here / "mismatch_cnt"),
+        members={label(n[4:]): s for n, s in states.items() if s is not None},
+        members_errors={label(n[4:]): e for n, e in errors.items() if e is not None},
     )
+
+
+def parse_progress(raw: bytes) -> float | None:
+    """
+    Read how far an array is with its resynchronization.
+
+    Args:
+        raw: Content of sync_completed.
+
+    Returns:
+        The share that is done [ratio]; None when nothing is under way.
+
+    Source:
+        "done / all" sectors or "none", Documentation/admin-guide/md.rst.
+
+    """
+    done, slash, whole = raw.partition(b"/")
+    return ratio(natural_or_none(done), natural_or_none(whole)) if slash else None
 
 
 def _list(directory: Path) -> list[str]:

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from collectors.base import Context, collector
+from collectors.inotify import Watcher, watchers
 from collectors.model import UNKNOWN, Distribution, Unavailable
 from collectors.rates import distribution, ratio
 from collectors.text import natural, natural_or_none
 
 # An "unlimited" file-max on 64-bit kernels since 5.0 is the largest long.
 _UNLIMITED = 1 << 62
+_MOST_USERS = 5
+_LONG = 30.0  # [s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,18 @@ class LimitsSample:
         threads_max: Most of them.
         pid_max: Process ids there are; each thread needs one.
         inotify_instances_max: Per user.
-        inotify_watches_max: Per user. How many are in use is told nowhere
-            without walking all processes' fdinfo, so it is not read.
+        inotify_watches_max: Per user.
         aio_requests: Asynchronous I/O requests that contexts were set up for.
         aio_requests_max: Most of them.
         files_utilization: Share of the file handles in use [ratio]; unknown without a limit.
         tasks_utilization: Share of the tasks that may exist [ratio].
         pids_utilization: Share of the process ids in use [ratio].
+        terminals: Pseudo-terminals in use.
+        terminals_max: Most of them.
+        key_users: The users who hold most of the kernel's keys they may, fullest
+            first, at most 5; a full ring makes containers and logins fail.
+        inotify_users: The users who watch most files, at most 5; None in windows
+            shorter than 30 s, because all descriptors are walked to know it.
 
     """
 
@@ -48,6 +56,65 @@ class LimitsSample:
     files_utilization: Distribution = UNKNOWN
     tasks_utilization: Distribution = UNKNOWN
     pids_utilization: Distribution = UNKNOWN
+    terminals: int | None = None
+    terminals_max: int | None = None
+    key_users: tuple[KeyUser, ...] = ()
+    inotify_users: tuple[Watcher, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUser:
+    """
+    One user's share of the kernel's keys.
+
+    Attributes:
+        user: The user's id.
+        keys: Keys held.
+        keys_max: Most of them.
+        bytes: Their memory [bytes].
+        bytes_max: Most of it [bytes].
+
+    """
+
+    user: int
+    keys: int
+    keys_max: int
+    bytes: int
+    bytes_max: int
+
+    @property
+    def utilization(self) -> float:
+        """The fuller of both [ratio]; 1 when none may be held."""
+        return max(self.keys / max(self.keys_max, 1), self.bytes / max(self.bytes_max, 1))
+
+
+def parse_key_users(raw: bytes) -> tuple[KeyUser, ...]:
+    """
+    Parse who holds the kernel's keys.
+
+    Args:
+        raw: Content of /proc/key-users.
+
+    Returns:
+        The users, in the kernel's order.
+
+    Raises:
+        ValueError: When a line is not of the kernel's form.
+
+    Source:
+        "uid: usage keys/instantiated keys/maxkeys bytes/maxbytes" of /proc/key-users,
+        keyrings(7).
+
+    """
+    users = []
+    for line in raw.splitlines():
+        fields = line.split()
+        if len(fields) != 5:  # noqa: PLR2004
+            raise ValueError(f"not a user of keys: {line[:40]!r}")
+        keys, size = (f.partition(b"/") for f in fields[3:])
+        numbers = (keys[0], keys[2], size[0], size[2])
+        users.append(KeyUser(natural(fields[0].rstrip(b":")), *map(natural, numbers)))
+    return tuple(users)
 
 
 def parse_file_nr(raw: bytes) -> tuple[int, int | None]:
@@ -108,8 +175,8 @@ def collect(ctx: Context) -> LimitsSample:
 
     Source:
         /proc/sys/fs/file-nr and /proc/loadavg at both ends; at the end
-        /proc/sys/kernel/{threads-max,pid_max}, /proc/sys/fs/{aio-nr,aio-max-nr}
-        and /proc/sys/fs/inotify.
+        /proc/sys/kernel/{threads-max,pid_max,pty}, /proc/sys/fs/{aio-nr,aio-max-nr},
+        /proc/sys/fs/inotify, /proc/key-users, and for inotify /proc/PID/{fd,fdinfo}.
 
     """
     files: list[tuple[int, int | None]] = []
@@ -142,7 +209,17 @@ def _sample(
         files_utilization=distribution(ratio(used, most) for used, most in files),
         tasks_utilization=_shares(tasks, threads_max),
         pids_utilization=_shares(tasks, pid_max),
+        terminals=_number(ctx, "kernel/pty/nr"),
+        terminals_max=_number(ctx, "kernel/pty/max"),
+        key_users=_key_users(ctx),
+        inotify_users=watchers(ctx) if ctx.duration >= _LONG else None,
     )
+
+
+def _key_users(ctx: Context) -> tuple[KeyUser, ...]:
+    """Read who is nearest to the limit of keys."""
+    users = parse_key_users(ctx.try_read(ctx.paths.proc / "key-users") or b"")
+    return tuple(sorted(users, key=lambda u: -u.utilization)[:_MOST_USERS])
 
 
 def _number(ctx: Context, name: str) -> int | None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.base import Context, collector
+from collectors.memory_pools import HugePool, Merged, Slab, read_merged, read_pools, read_slabs
 from collectors.model import UNKNOWN, Cause, Distribution, Unavailable
 from collectors.rates import Track, distribution, ratio
 from collectors.swaps import Swap, read_swaps
 from collectors.text import label, natural, natural_or_none
 
 _KIB = 1024
+_LONG = 30.0  # [s]
 _POISONED = b"\nHardwareCorrupted:"
 
 
@@ -37,6 +39,10 @@ class MemorySample:
         huge_pages: Mode of transparent huge pages: always, madvise or never.
         huge_pages_defrag: How the kernel looks for them.
         zswap: Whether pages are compressed in memory before they go to swap.
+        pools: Size of huge pages [bytes] to their pool; sizes without any are left out.
+        merged: How much memory merging equal pages saves; None when it never ran.
+        slabs: The kernel's own largest caches, at most 10; only for root, and None in
+            windows shorter than 30 s.
         arc_reclaimable_bytes: What ZFS caches and gives back when asked, which
             MemAvailable does not count [bytes]; None without ZFS.
 
@@ -56,6 +62,9 @@ class MemorySample:
     huge_pages: str | None = None
     huge_pages_defrag: str | None = None
     zswap: bool | None = None
+    pools: Mapping[int, HugePool] = field(default_factory=dict)
+    merged: Merged | None = None
+    slabs: tuple[Slab, ...] | None = None
     arc_reclaimable_bytes: int | None = None
 
     def per_second(self, *names: str) -> float | None:
@@ -188,7 +197,8 @@ def collect(ctx: Context) -> MemorySample:
 
     Source:
         /proc/meminfo at every sample; /proc/vmstat at both ends; /proc/swaps,
-        /sys/kernel/mm/transparent_hugepage, /sys/module/zswap and arcstats at the end.
+        /sys/kernel/mm/{transparent_hugepage,hugepages,ksm}, /sys/module/zswap, arcstats
+        and /proc/slabinfo at the end.
 
     """
     track: Track[str] = Track()
@@ -228,6 +238,9 @@ def _sample(
         huge_pages=_chosen(ctx, "enabled"),
         huge_pages_defrag=_chosen(ctx, "defrag"),
         zswap=_zswap(ctx),
+        pools=read_pools(ctx),
+        merged=read_merged(ctx),
+        slabs=read_slabs(ctx) if ctx.duration >= _LONG else None,
         arc_reclaimable_bytes=parse_arcstats(arcstats) if arcstats else None,
     )
 

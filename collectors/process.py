@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from collectors.base import Context, collector
@@ -13,14 +14,18 @@ from collectors.command_line import shown
 from collectors.process_detail import (
     arguments,
     control_group,
+    details,
     open_files,
     open_files_limit,
     sleeps_in,
+    stack,
+    swapped,
 )
 from collectors.process_sample import Process, ProcessSample
 from collectors.process_scan import Account, Row, Scan
 from collectors.process_watch import Watch
 from collectors.rates import delta, rate
+from collectors.swaps import read_swaps
 from collectors.text import label
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -31,6 +36,7 @@ _TOP = 10
 # and with so many that they could be near a limit worth naming.
 _MOST_LIMITS = 60
 _MANY_FILES = 200
+_MOST_SWAPPED = 300
 
 
 @collector(category="process")
@@ -50,7 +56,8 @@ def collect(ctx: Context) -> ProcessSample:
         Unavailable: When procfs cannot be listed.
 
     Source:
-        /proc/PID/{stat,io,schedstat,fd,limits,cgroup,wchan}.
+        /proc/PID/{stat,io,schedstat,fd,limits,cgroup,status,oom_score,wchan,stack},
+        /proc/swaps.
 
     """
     watch = Watch(ctx)
@@ -59,6 +66,7 @@ def collect(ctx: Context) -> ProcessSample:
     known = [
         _process(row, first, last, watch.accounts.get(i), later.get(i))
         for i, row in watch.seen.items()
+        if not (row.kernel_thread and _stood_still(row, first))
     ]
     alive = [p for p in known if p.state != "X"]
     tops = _tops(watch, _filtered(ctx, known), _filtered(ctx, alive))
@@ -72,6 +80,7 @@ def collect(ctx: Context) -> ProcessSample:
         started=watch.started,
         exited=watch.exited,
         unreadable=last.unreadable,
+        refused=len(watch.refused_pids()),
         blocked=_blocked(watch, alive),
         zombies=tuple(p for p in alive if p.state == "Z")[:_TOP],
         zombie_parents=_parents(last),
@@ -120,6 +129,12 @@ def _increases(row: Row, first: Scan) -> tuple[int | None, int | None, int | Non
     return (row.ticks, row.major_faults, row.delay) if new else (None, None, None)
 
 
+def _stood_still(row: Row, first: Scan) -> bool:
+    """Tell whether a task did nothing, as most threads of the kernel: those are in no list."""
+    old = first.rows.get(row.identity)
+    return old is not None and old.ticks == row.ticks and old.major_faults == row.major_faults
+
+
 def _per_second(increase: int | None, seconds: float, unit: int = 1) -> float | None:
     """Turn an increase into a rate."""
     return None if increase is None or seconds <= 0 else increase / unit / seconds
@@ -150,24 +165,41 @@ def _tops(watch: Watch, known: list[Process], alive: list[Process]) -> dict[str,
     """List the processes that matter most in each respect."""
     most, proc = watch.ctx.options.get("top", _TOP), watch.ctx.paths.proc
     users = [p for p in alive if not p.kernel_thread and p.state != "Z"]
-    counted = [replace(p, fds=open_files(proc, p.pid, watch.refused)) for p in users]
-    most_open = _top(counted, lambda p: p.fds, max(_MOST_LIMITS, most))
+    opened = {p.pid: open_files(proc, p.pid, watch.refused) for p in users}
+    most_open = _top(users, lambda p: opened[p.pid], max(_MOST_LIMITS, most))
     limited = [
-        replace(p, fd_limit=open_files_limit(proc, p.pid))
+        replace(p, fds=opened[p.pid], fd_limit=open_files_limit(proc, p.pid))
         for place, p in enumerate(most_open)
-        if place < most or (p.fds or 0) >= _MANY_FILES
+        if place < most or (opened[p.pid] or 0) >= _MANY_FILES
     ]
     lists = {
         "top_cpu": _top(known, lambda p: p.cpu, most),
         "top_wait": _top(known, lambda p: p.run_wait, most),
-        "top_memory": _top(users, lambda p: p.rss_bytes, most),
+        "top_memory": [_weighed(proc, p) for p in _top(users, lambda p: p.rss_bytes, most)],
         "top_io": _top(known, _bytes_moved, most),
         "top_fds": limited[:most],
         "top_fd_share": _top(limited, _fd_share, most),
         "top_threads": _top(users, lambda p: p.threads, most),
         "top_faults": _top(known, lambda p: p.major_faults_per_second, most),
+        "top_swap": _swapped(watch.ctx, users),
     }
     return {name: tuple(_named(watch, part)) for name, part in lists.items()}
+
+
+def _swapped(ctx: Context, users: list[Process]) -> list[Process]:
+    """List who has most in swap, among the oldest: what is there has not been used for long."""
+    if not any(s.used_bytes for s in read_swaps(ctx)):
+        return []
+    oldest = sorted(users, key=lambda p: p.start_ticks)[:_MOST_SWAPPED]
+    held = {p.pid: swapped(ctx.paths.proc, p.pid) for p in oldest}
+    most = _top(oldest, lambda p: held[p.pid], ctx.options.get("top", _TOP))
+    return [_weighed(ctx.paths.proc, p) for p in most]
+
+
+def _weighed(proc: Path, process: Process) -> Process:
+    """Add what tells of a process's part in a shortage of memory."""
+    user, swap, score = details(proc, process.pid)
+    return replace(process, user=user, swap_bytes=swap, oom_score=score)
 
 
 def _top(
@@ -210,6 +242,7 @@ def _blocked(watch: Watch, alive: list[Process]) -> tuple[Process, ...]:
         replace(
             p,
             wchan=sleeps_in(watch.ctx.paths.proc, p.pid),
+            stack=stack(watch.ctx.paths.proc, p.pid),
             blocked_seconds=waited[p.pid, p.start_ticks],
         )
         for p in alive

@@ -19,7 +19,8 @@ class Process:
         parent: Its parent's id.
         cgroup: Its control group's path.
         cpu: CPU time per second of the window [cores].
-        run_wait: Time on a run queue per second of the window [ratio of one task].
+        run_wait: Time that its first thread waited for a CPU per second of the window
+            [ratio]; the kernel tells no sum of all threads.
         rss_bytes: Resident memory [bytes].
         threads: Its threads.
         fds: Open file descriptors.
@@ -30,7 +31,13 @@ class Process:
         io_wait: Time waiting for block I/O per second; where delay accounting is on [ratio].
         kernel_thread: Whether it is one.
         command_line: As configured; by default not read at all.
+        user: Its effective user's id; read for those listed by memory or swap only.
+        swap_bytes: What it has in swap [bytes]; read as `user` is.
+        oom_score: Whom the kernel kills first when memory runs out: the highest, of
+            0 to 2000; read as `user` is.
         wchan: The kernel function it sleeps in, for blocked processes.
+        stack: The functions that led there, innermost first, for blocked processes;
+            empty when unknown.
         blocked_seconds: How long a blocked process has not run at all, as far as
             it was watched [s].
 
@@ -56,6 +63,10 @@ class Process:
     command_line: str | None = None
     wchan: str | None = None
     blocked_seconds: float | None = None
+    user: int | None = None
+    swap_bytes: int | None = None
+    oom_score: int | None = None
+    stack: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class ProcessSample:
         started: Processes that appeared between two scans.
         exited: Processes that vanished between two scans.
         unreadable: Processes that vanished while they were read.
+        refused: Processes that did not let their I/O or descriptors be read: what
+            those do to storage is unknown.
         blocked: In state D at the last two scans, kernel threads left out.
         zombies: Some of the processes that ended and were not collected by their parent.
         zombie_parents: Name of the parent to its zombies, most first.
@@ -83,6 +96,8 @@ class ProcessSample:
         top_fd_share: By open file descriptors against their own limit.
         top_threads: By threads.
         top_faults: By major faults.
+        top_swap: By what they have in swap; of the 300 oldest processes, and only
+            looked for when there is anything in swap.
 
     """
 
@@ -94,6 +109,7 @@ class ProcessSample:
     started: int = 0
     exited: int = 0
     unreadable: int = 0
+    refused: int = 0
     blocked: tuple[Process, ...] = ()
     zombies: tuple[Process, ...] = ()
     zombie_parents: Mapping[str, int] = field(default_factory=dict)
@@ -105,3 +121,4 @@ class ProcessSample:
     top_fd_share: tuple[Process, ...] = ()
     top_threads: tuple[Process, ...] = ()
     top_faults: tuple[Process, ...] = ()
+    top_swap: tuple[Process, ...] = ()

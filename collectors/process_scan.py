@@ -117,11 +117,22 @@ class Refused:
     Sources that the kernel refused.
 
     Attributes:
-        files: Name of the file below /proc/PID to how often.
+        files: Name of the file below /proc/PID to the processes whose it is.
 
     """
 
-    files: dict[str, int] = field(default_factory=dict)
+    files: dict[str, set[int]] = field(default_factory=dict)
+
+    def add(self, name: str, pid: int) -> None:
+        """
+        Note a refusal; the same file of the same process counts once.
+
+        Args:
+            name: The file below /proc/PID.
+            pid: The process.
+
+        """
+        self.files.setdefault(name, set()).add(pid)
 
 
 def parse_stat(raw: bytes) -> Row:
@@ -227,8 +238,8 @@ def accounts(
     base = os.fspath(proc)
     table: dict[Identity, Account] = {}
     for row in rows:
-        moved = parse_io(attempt(f"{base}/{row.pid}/io", "io", refused) or b"")
-        waits = attempt(f"{base}/{row.pid}/schedstat", "schedstat", refused)
+        moved = parse_io(attempt(base, row.pid, "io", refused) or b"")
+        waits = attempt(base, row.pid, "schedstat", refused)
         table[row.identity] = Account(at, *moved, None if waits is None else parse_delay(waits))
     return table
 
@@ -278,13 +289,14 @@ def _read(path: str) -> bytes:
         os.close(handle)
 
 
-def attempt(path: str, name: str, refused: Refused) -> bytes | None:
+def attempt(base: str, pid: int, name: str, refused: Refused | None = None) -> bytes | None:
     """
     Read a small file of a process that may have ended or belong to another user.
 
     Args:
-        path: The file.
-        name: Its name below /proc/PID.
+        base: procfs.
+        pid: The process.
+        name: The file's name below /proc/PID.
         refused: Takes it when the kernel did not let us read.
 
     Returns:
@@ -292,9 +304,10 @@ def attempt(path: str, name: str, refused: Refused) -> bytes | None:
 
     """
     try:
-        return _read(path)
+        return _read(f"{base}/{pid}/{name}")
     except PermissionError:
-        refused.files[name] = refused.files.get(name, 0) + 1
+        if refused is not None:
+            refused.add(name, pid)
     except OSError:
         pass
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from collectors import rights
 from collectors.base import Context
 from collectors.model import Cause, Unavailable
 from collectors.process_detail import progress
@@ -21,12 +22,15 @@ from collectors.process_scan import (
     scan,
 )
 
-# Between the ends, scanning may cost 0.2 % of a core: the next scan waits 500
-# times as long as the last one took. 100 processes are scanned every second or
-# two, 2,000 every 20 s.
-_COST_FACTOR = 500.0
-# A few processes refuse even root (a sealed init); that is no gap in the picture.
+# Between the ends, scanning may cost 0.1 % of a core: the next scan waits 1,000
+# times as long as the last one took. 100 processes are scanned every two
+# seconds, 2,000 at the ends of the window only.
+_COST_FACTOR = 1000.0
+# An ordinary user's picture has no gap worth a word when only few refuse; with
+# all rights held, some processes may (a sealed init), however few there are.
 _FEW_REFUSED = 0.2
+_SEALED = 5
+_RIGHTS = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH")
 # Most processes whose dearer files are read; beyond that only those that ran.
 _MOST_ACCOUNTS = 400
 _MOST_AT_FIRST = 300
@@ -184,16 +188,29 @@ class Watch:
             self.ctx.note("/proc", Cause.PERMISSION, text)
 
     def note_refused(self) -> None:
-        """Say once what an ordinary user may not read of other users' processes."""
-        refused = max(self.refused.files.values(), default=0)
-        if refused <= len(self.accounts) * _FEW_REFUSED:
+        """Say once what could not be read of other users' processes, and why."""
+        refused, known = len(self.refused_pids()), len(self.accounts)
+        # With all rights held, a few that still refuse are sealed on purpose:
+        # nobody can give more, so that is how this host is, and no gap to close.
+        sealed = _SEALED if not rights.missing(*_RIGHTS) else 0
+        if refused <= max(known * _FEW_REFUSED, sealed):
             return
         files = ", ".join(f"/proc/PID/{name}" for name in sorted(self.refused.files))
         text = (
-            f"{files}: permission denied for {refused} processes of other users "
-            "(run as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)"
+            f"{files}: permission denied for {refused} of {known} processes "
+            f"({rights.way_out(*_RIGHTS)})"
         )
         self.ctx.note("/proc/PID", Cause.PERMISSION, text)
+
+    def refused_pids(self) -> set[int]:
+        """
+        Tell which processes did not let themselves be looked at.
+
+        Returns:
+            The ids of those that refused at least one file.
+
+        """
+        return set().union(*self.refused.files.values())
 
 
 def _candidates(first: Scan, found: Scan, known: Mapping[Identity, Account]) -> list[Row]:

@@ -10,7 +10,8 @@ from collectors.model import Unavailable
 from collectors.text import label
 
 _IPV4 = (
-    "tcp_congestion_control", "tcp_rmem", "tcp_wmem", "tcp_mem", "udp_mem", "tcp_max_syn_backlog",
+    "tcp_congestion_control", "tcp_available_congestion_control", "tcp_rmem", "tcp_wmem",
+    "tcp_mem", "udp_mem", "tcp_max_syn_backlog",
     "tcp_tw_reuse", "tcp_max_tw_buckets", "tcp_max_orphans", "tcp_keepalive_time",
     "tcp_keepalive_intvl", "tcp_keepalive_probes", "ip_local_port_range", "tcp_fin_timeout",
     "tcp_slow_start_after_idle", "tcp_fastopen", "tcp_syncookies", "tcp_notsent_lowat",

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import prometheus_client
 from prometheus_client.core import Metric
 
-from analysis.model import Assessment, DeviceUse, ResourceUse, Severity
+from analysis.model import Assessment, Severity
 from analysis.state import State
+from analysis.use_model import DeviceUse, ResourceUse
 from collectors.bpf.model import ProbeSample
 from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status

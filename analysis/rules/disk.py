@@ -29,7 +29,7 @@ _LEAST_RATE, _LEAST_FLUSHES = 10.0, 1.0
 # Mean latency that is ordinary at most, by what the device says it is [s]:
 # random access of a turning disk takes 5 to 15 ms, of flash 0.1 ms, and what
 # hangs on a network or a hypervisor is promised within single milliseconds.
-_ORDINARY = {"rotating": 0.050, "nvme": 0.005, "flash": 0.010, "virtual": 0.020}
+ORDINARY = {"rotating": 0.050, "nvme": 0.005, "flash": 0.010, "virtual": 0.020}
 # A flush empties the device's cache, which takes many writes' time.
 _FLUSH_FACTOR = 5.0
 _PLURAL = {"read": "Reads", "write": "Writes", "flush": "Flushes"}
@@ -257,7 +257,7 @@ def _has_queue(disk: Disk, facts: Facts) -> bool:
 def _operations(disk: Disk, facts: Facts) -> Iterable[_Slow]:
     """Compare the operations that had enough requests with what is ordinary."""
     kind = kind_of(disk, facts)
-    limit = _ORDINARY[kind]
+    limit = ORDINARY[kind]
     for name, operation in (("read", disk.read), ("write", disk.write)):
         rate, moved = operation.per_second, operation.bytes_per_second
         if rate and operation.latency is not None and rate >= _LEAST_RATE:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import DeviceUse, ErrorCount, Facts, ResourceUse
+from analysis.model import Facts
 from analysis.registry import use
+from analysis.use_model import DeviceUse, ErrorCount, ResourceUse
 from collectors.cpu import CpuSample
 from collectors.interrupts import InterruptsSample
 from collectors.model import Distribution

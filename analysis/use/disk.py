@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analysis.model import DeviceUse, ErrorCount, Facts, ResourceUse
+from analysis.model import Facts
 from analysis.registry import use
+from analysis.use_model import DeviceUse, ErrorCount, ResourceUse
 from collectors.disk import Disk, DiskSample
 from collectors.model import UNKNOWN, Distribution
 from collectors.pressure import PressureSample

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import DeviceUse, ErrorCount, Facts, ResourceUse
+from analysis.model import Facts
 from analysis.registry import use
+from analysis.use_model import DeviceUse, ErrorCount, ResourceUse
 from collectors.filesystem import Filesystem, FilesystemSample
 from collectors.model import UNKNOWN, Distribution
 

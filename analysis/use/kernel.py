@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import DeviceUse, Facts, ResourceUse
+from analysis.model import Facts
 from analysis.registry import use
+from analysis.use_model import DeviceUse, ResourceUse
 from collectors.limits import LimitsSample
 from collectors.rates import distribution, ratio
 

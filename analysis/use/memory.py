@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import ErrorCount, Facts, ResourceUse
+from analysis.model import Facts
 from analysis.registry import use
+from analysis.use_model import ErrorCount, ResourceUse
 from collectors.memory import MemorySample
 from collectors.pressure import PressureSample
 from collectors.rates import ratio

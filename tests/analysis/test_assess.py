@@ -13,13 +13,13 @@ from analysis.model import (
     Facts,
     Kind,
     Recommendation,
-    ResourceUse,
     Rule,
     Scale,
     Severity,
     Signal,
 )
 from analysis.state import AT_ONCE, Damping, State
+from analysis.use_model import ResourceUse
 from collectors.model import Outcome, Status, Sweep
 
 KNOWN = ("cpu", "memory", "disk")

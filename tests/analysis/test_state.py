@@ -272,3 +272,40 @@ def test_transitions_count_raises_and_clears(values):
     states = [False, *(bool(j.anomalies) for j in seen)]
     changes = sum(a != b for a, b in pairwise(states))
     assert memory.transitions == changes
+
+
+def replay_probe(steps, **changes):
+    """Replay sweeps of which some run the probe: (runs, value)."""
+    settings = SETTINGS | {"probe": "runqlat", "at_once": True} | changes
+    state, seen = State(), []
+    watched = Outcome("runqlat", "cpu", "standard", False, Status.OK, None, None, 0.0, 0.0, 1)
+    for number, (runs, value) in enumerate(steps):
+        signal = None if value is None else Signal(value, "message")
+        rule = Rule(**settings, evaluate=lambda _, s=signal: s)
+        at = number * 600.0
+        outcomes = {"cpu": CPU} | ({"runqlat": watched} if runs else {})
+        sweep = Sweep("quick", 1e9 + at, at, 10.0, 10.0, outcomes=outcomes)
+        judged, state = assess(sweep, state, Policy({"r": rule}, {}, DAMPING))
+        seen.append(bool(judged.anomalies))
+    return seen
+
+
+QUIET, BAD, NOT_ASKED, FAILED = (True, 0.0), (True, 50.0), (False, None), (True, None)
+
+
+def test_what_a_probe_saw_stands_until_the_probe_looks_again():
+    assert replay_probe([BAD, *[NOT_ASKED] * 9, QUIET]) == [True] * 10 + [False]
+
+
+def test_sweeps_without_the_probe_do_not_age_what_it_saw():
+    assert replay_probe([QUIET, NOT_ASKED, NOT_ASKED, NOT_ASKED, BAD])[-1]
+
+
+def test_a_probe_that_never_looks_again_is_not_believed_for_ever():
+    steps = [BAD, *[NOT_ASKED] * 50]
+    assert replay_probe(steps)[40]
+    assert not replay_probe(steps)[-1]
+
+
+def test_a_probe_that_fails_again_and_again_is_unknown():
+    assert replay_probe([BAD, FAILED, FAILED, FAILED]) == [True, True, True, False]

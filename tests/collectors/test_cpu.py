@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from collectors.base import Context
@@ -92,3 +93,29 @@ def test_a_burning_process_is_seen_on_the_real_host():
     assert sample.utilization.mean > 0.8 / (os.cpu_count() or 1)
     assert sample.online == os.sysconf("SC_NPROCESSORS_ONLN")
     assert sample.context_switches.mean > 0
+
+
+def test_time_of_virtual_machines_and_stolen_time_are_told(host):
+    # user nice system idle iowait irq softirq steal guest guest_nice
+    first = "cpu  0\ncpu0 10 0 0 10 0 0 0 0 5 0\ncpu1 0 0 0 10 0 0 0 0 0 0\n"
+    last = "cpu  0\ncpu0 60 0 0 40 0 0 0 20 25 10\ncpu1 0 0 0 110 0 0 0 0 0 0\n"
+    sample = collect(host({"proc/stat": first}, {"proc/stat": last}))
+    assert sample.guest == pytest.approx(30 / 200)
+    assert sample.steal == {0: pytest.approx(0.2), 1: 0.0}
+
+
+def test_a_kernel_that_tells_no_guests_or_no_steal_leaves_them_unknown(host):
+    sample = collect(host({"proc/stat": "cpu0 1 0 0 9\n"}, {"proc/stat": "cpu0 2 0 0 18\n"}))
+    assert (sample.guest, sample.steal) == (None, {0: None})
+
+
+def test_stolen_and_guest_time_are_those_that_psutil_tells():
+    before = psutil.cpu_times(percpu=True)
+    sample = collect(Context(duration=1.0, interval=0.5))
+    after = psutil.cpu_times(percpu=True)
+    whole = sum(sum(b[:8]) - sum(a[:8]) for a, b in zip(before, after, strict=True))
+    guest = sum(b.guest - a.guest for a, b in zip(before, after, strict=True))
+    assert sample.guest == pytest.approx(guest / whole, abs=0.05)
+    for number, (a, b) in enumerate(zip(before, after, strict=True)):
+        share = (b.steal - a.steal) / (sum(b[:8]) - sum(a[:8]))
+        assert sample.steal[number] == pytest.approx(share, abs=0.1)

@@ -10,6 +10,7 @@ import pytest
 
 from collectors.base import Context
 from collectors.disk import collect, parse
+from collectors.disk_device import describe, parse_progress
 from collectors.model import Cause, Unavailable
 
 # reads merges sectors ms | writes merges sectors ms | in flight, busy ms, weighted ms |
@@ -179,6 +180,9 @@ def test_an_array_tells_what_it_lacks(host):
     array = only(collect(host(files, files))).device.array
     assert array is not None
     assert (array.level, array.disks, array.degraded, array.action) == ("raid1", 2, 1, None)
+    assert (array.progress, array.mismatches, array.members, array.members_errors) == (
+        None, None, {}, {}
+    )  # fmt: skip
 
 
 def test_outstanding_requests_of_which_none_completes_are_a_stall(host):
@@ -240,3 +244,25 @@ def test_the_real_disks_are_read_through_the_window():
     names = {p.name for p in Path("/sys/block").iterdir()}
     assert all(d.name in names for d in sample.disks)
     assert all(0 <= s <= 1 for d in sample.disks for s in d.utilization.samples)
+
+
+def test_an_array_tells_which_member_is_out_and_how_far_the_rebuild_is(host):
+    base = "sys/block/md0/md"
+    files = {
+        f"{base}/level": "raid1\n",
+        f"{base}/sync_action": "recover\n",
+        f"{base}/sync_completed": "250 / 1000\n",
+        f"{base}/mismatch_cnt": "128\n",
+        f"{base}/dev-sda1/state": "in_sync\n",
+        f"{base}/dev-sda1/errors": "4\n",
+        f"{base}/dev-sdb1/state": "faulty,write_error\n",
+    }
+    array = describe(host(files), b"md0").array
+    assert array.members == {"sda1": "in_sync", "sdb1": "faulty,write_error"}
+    assert array.members_errors == {"sda1": 4}
+    assert (array.progress, array.mismatches) == (0.25, 128)
+
+
+@pytest.mark.parametrize("raw", [b"none\n", b"", b"5 / 0\n", b"x / 9\n", b"5\n"])
+def test_an_array_that_rebuilds_nothing_has_no_progress(raw):
+    assert parse_progress(raw) is None

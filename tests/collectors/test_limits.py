@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collectors.base import Context
-from collectors.limits import collect, parse_file_nr, parse_tasks
+from collectors.limits import collect, parse_file_nr, parse_key_users, parse_tasks
 from collectors.model import Unavailable
 
 FILES = {
@@ -90,3 +90,26 @@ def test_threads_of_the_real_host_are_tasks():
         stop.set()
     assert tasks == pytest.approx(listed, rel=0.4)
     assert tasks >= 40
+
+
+def test_terminals_and_keys_are_set_against_their_limits(host):
+    users = "    0:     9 8/8 3/1000000 40/25000000\n 1000:    60 60/60 190/200 4000/20000\n"
+    files = {"proc/key-users": users, "proc/sys/kernel/pty/nr": "7\n"}
+    sample = collect(host(FILES | files | {"proc/sys/kernel/pty/max": "4096\n"}, {}))
+    assert (sample.terminals, sample.terminals_max) == (7, 4096)
+    assert [(u.user, u.keys, u.keys_max) for u in sample.key_users] == [
+        (1000, 190, 200),
+        (0, 3, 1_000_000),
+    ]
+    assert [u.utilization for u in sample.key_users] == pytest.approx([0.95, 3e-6])
+
+
+@pytest.mark.parametrize("bad", [b"0: 1 2/2 3/4\n", b"0: 1 2/2 3/x 4/5\n", b"x: 1 2/2 3/4 5/6\n"])
+def test_a_user_of_keys_of_another_form_is_refused(bad):
+    with pytest.raises(ValueError, match="not a"):
+        parse_key_users(bad)
+
+
+def test_who_watches_files_is_looked_for_in_long_windows_only(host):
+    short, long = host(FILES, {}), host(FILES, {}, step=30)
+    assert (collect(short).inotify_users, collect(long).inotify_users) == (None, ())

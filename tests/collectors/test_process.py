@@ -246,3 +246,83 @@ def test_a_command_line_is_read_only_when_configured():
     told = collect(Context(duration=0.0, options={"command_line": "argv0"})).top_memory
     assert {p.command_line for p in plain} == {None}
     assert any(p.command_line for p in told)
+
+
+SWAPS = "Filename Type Size Used Priority\n/dev/vda2 partition 4096 {} -2\n"
+
+
+def status(pid, user, swap):
+    text = f"Name:\tx\nUid:\t0\t{user}\t0\t0\nVmSwap:\t     {swap} kB\nThreads:\t1\n"
+    return {f"proc/{pid}/status": text}
+
+
+def test_who_is_in_swap_is_looked_for_only_when_something_is(host):
+    files = stats(line(7), line(8)) | status(7, 33, 12) | status(8, 0, 400)
+    for used, expected in ((0, []), (500, [(8, 409_600), (7, 12_288)])):
+        ctx = host({**files, "proc/swaps": SWAPS.format(used)}, {})
+        assert [(p.pid, p.swap_bytes) for p in collect(ctx).top_swap] == expected
+
+
+def test_a_listed_process_tells_its_user_and_its_place_before_the_oom_killer(host):
+    files = stats(line(7), line(8)) | status(7, 33, 0) | {"proc/7/oom_score": "667\n"}
+    found = by_pid(collect(host(files, {})).top_memory)
+    assert (found[7].user, found[7].swap_bytes, found[7].oom_score) == (33, 0, 667)
+    assert (found[8].user, found[8].swap_bytes, found[8].oom_score) == (None, None, None)
+
+
+def test_where_a_blocked_process_hangs_is_told_from_inside_out(host):
+    frames = "[<0>] rpc_wait_bit_killable+0x1e/0xa0\n[<0>] nfs_wait_on_request+0x40/0x80 [nfs]\n"
+    files = stats(line(7, state="D")) | {"proc/7/stack": frames, "proc/7/wchan": "rpc_wait"}
+    stuck = collect(host(files, {})).blocked[0]
+    assert stuck.stack == ("rpc_wait_bit_killable", "nfs_wait_on_request")
+    assert stuck.wchan == "rpc_wait"
+
+
+def refused_by(pids):
+    def refuse(base, pid, name, refused=None):
+        if pid in pids and refused is not None:
+            refused.add(name, pid)
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("lacking", "refusing", "told"),
+    [
+        ((), 4, False),
+        ((), 6, True),
+        (("CAP_SYS_PTRACE",), 1, False),
+        (("CAP_SYS_PTRACE",), 3, True),
+    ],
+)
+def test_refused_files_are_a_gap_unless_few_refuse_to_all(
+    host, monkeypatch, lacking, refusing, told
+):
+    monkeypatch.setattr("collectors.process_scan.attempt", refused_by(range(1, 1 + refusing)))
+    monkeypatch.setattr("collectors.rights.missing", lambda *names: lacking)
+    files = stats(*(line(n) for n in range(1, 11)))
+    ctx = host(files, {})
+    sample = collect(ctx)
+    # Both ends of the window met the refusal, and it is still the same process.
+    assert sample.refused == refusing
+    assert bool(ctx.problems) is told
+    if told:
+        assert f"permission denied for {refusing} of 10 processes" in ctx.problems[0].text
+        assert ("CAP_SYS_PTRACE" in ctx.problems[0].text) is True
+
+
+def test_root_with_all_rights_is_not_told_to_be_root():
+    ctx = Context(duration=0.2, interval=0.2)
+    collect(ctx)
+    texts = [p.text for p in ctx.problems]
+    assert not any("run as root" in t for t in texts if os.geteuid() == 0)
+
+
+def test_swap_user_and_badness_of_a_real_process_are_those_that_ps_tells():
+    sample = collect(Context(duration=0.2, interval=0.2))
+    p = sample.top_memory[0]
+    told = subprocess.run(
+        ["ps", "-o", "euid=", "-p", str(p.pid)], capture_output=True, text=True, check=True
+    )
+    assert p.user == int(told.stdout)
+    assert 0 <= p.oom_score <= 2000

@@ -6,9 +6,10 @@ import inspect
 
 import pytest
 
-from analysis.model import RESOURCES, Facts, Kind, ResourceUse
+from analysis.model import RESOURCES, Facts, Kind
 from analysis.registry import discover_rules, discover_uses
 from analysis.state import TWICE
+from analysis.use_model import ResourceUse
 from collectors.model import Sweep
 
 RULES = discover_rules()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.model import ErrorCount, Facts
+from analysis.model import Facts
 from analysis.use.cpu import cpu, waiting
+from analysis.use_model import ErrorCount
 from collectors.base import Context
 from collectors.cpu import CpuSample, collect
 from collectors.interrupts import InterruptsSample

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.model import ErrorCount, Facts
+from analysis.model import Facts
 from analysis.use.disk import MOST_DEVICES, disk, slots
+from analysis.use_model import ErrorCount
 from collectors.base import Context
 from collectors.disk import Disk, DiskSample, collect
 from collectors.disk_device import Device

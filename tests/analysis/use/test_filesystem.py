@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import ErrorCount, Facts
+from analysis.model import Facts
 from analysis.use.filesystem import MOST_DEVICES, filesystem
+from analysis.use_model import ErrorCount
 from collectors.base import Context
 from collectors.filesystem import Filesystem, FilesystemSample, collect
 from collectors.model import UNKNOWN, Outcome, Status, Sweep

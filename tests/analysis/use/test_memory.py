@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.model import ErrorCount, Facts
+from analysis.model import Facts
 from analysis.use.memory import memory
+from analysis.use_model import ErrorCount
 from collectors.memory import MemorySample
 from collectors.model import Distribution, Outcome, Status, Sweep
 from collectors.pressure import PressureSample, Stall
