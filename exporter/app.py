@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
-from collectors.model import Outcome
+from collectors.model import Cause, Outcome, Status
 from collectors.system import SystemSample
 from exporter import clock
 from exporter.config import PROBES, Config, ConfigError, Known, load
@@ -24,7 +24,7 @@ from exporter.metrics_totals import Published
 from exporter.orchestrator import Orchestrator
 from exporter.policy import policy
 from exporter.scheduler import Schedule, Scheduler
-from exporter.status_page import ServiceState
+from exporter.status_page import ABSENT, ServiceState
 from exporter.store import Store, StoredReport
 from exporter.web import Application
 from exporter.web_server import WebServer
@@ -242,8 +242,9 @@ class Service:
             log.error("the configuration was not changed:\n%s", error)  # noqa: TRY400  the text says it all
             self.exposition.configured(successful=False, at=clock.wall())
             return self._config_problem
-        if (config.web, config.store) != (self.config.web, self.config.store):
-            log.warning("changes to web and store take effect at the next start")
+        old = self.config
+        if (config.web, config.store, config.log) != (old.web, old.store, old.log):
+            log.warning("changes to web, store and log take effect at the next start")
         self._apply(config)
         return None
 
@@ -293,7 +294,7 @@ class Service:
             stale=self.exposition.stale(),
             next_sweep_seconds=self.scheduler.next_due(),
             running_profile=self.scheduler.running,
-            collectors=[(n, str(o.status), o.reason) for n, o in self._outcomes.items()],
+            collectors=[(n, _status(o), o.reason) for n, o in self._outcomes.items()],
             config_problem=self._config_problem,
             stopping=self.stopping.is_set(),
         )
@@ -341,6 +342,12 @@ def _machine_id(config: Config) -> bytes:
         return (Path(config.paths.rootfs) / "etc/machine-id").read_bytes().strip()
     except OSError:
         return socket.gethostname().encode()
+
+
+def _status(outcome: Outcome) -> str:
+    """Give a collector's status; what this host does not have is no failure."""
+    absent = outcome.status is Status.UNAVAILABLE and outcome.cause is Cause.ABSENT
+    return ABSENT if absent else str(outcome.status)
 
 
 def _hostname(outcomes: Mapping[str, Outcome]) -> str:

@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
+import shutil
 import sys
-import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from analysis.state import AT_ONCE
 from collectors.base import discover
-from exporter import logs, tables
+from exporter import diff, diff_text, logs, tables
 from exporter.app import Service, Source, collectors, options, paths
-from exporter.config import ConfigError, Profile
-from exporter.examine import Examiner, Result, version
-from exporter.metrics import Exposition
-from exporter.metrics_totals import Published
+from exporter.config import ConfigError
+from exporter.config_model import FOCUS
+from exporter.doctor import doctor
+from exporter.examine import version
+from exporter.exit_code import ExitCode
+from exporter.one_shot import sweep
 from exporter.orchestrator import Orchestrator
-from exporter.policy import Policy, policy
-from exporter.progress import progress
-from exporter.text_report import text
+from exporter.output import Output
+from exporter.policy import policy
 
-OK, DEGRADED, CRITICAL, UNKNOWN = 0, 1, 2, 3
-USAGE, UNAVAILABLE, CANNOT_WRITE, BAD_CONFIG = 64, 69, 73, 78
-_BANDS = {"healthy": OK, "degraded": DEGRADED, "critical": CRITICAL, "unknown": UNKNOWN}
 _DEFAULT_FILE = Path("/etc/sysdx/config.yaml")
+_LONGEST = 3600.0  # [s]
+_EXIT_CODES = """
+exit codes: 0 healthy, 1 degraded, 2 critical, 3 unknown; 64 usage, 65 no report, 66 input not
+readable, 69 address not available, 70 a bug, 73 output not writable, 78 configuration; 130 or 143
+interrupted by SIGINT or SIGTERM, 141 the reader of a pipe has gone"""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose usage errors do not look like a verdict."""
+    """A parser whose usage errors do not look like a verdict, and that guesses no option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line."""
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n")
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -47,17 +51,20 @@ def run(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        The exit code: 0 healthy, 1 degraded, 2 critical, 3 unknown; 64 and
-        above for usage and failure.
+        The exit code, as in ExitCode.
 
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that no encoding holds must not cost the report.
+        if callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="backslashreplace")
     options_ = _parser().parse_args(_with_default(list(arguments)))
     logs.begin(options_.log_level or ("info" if options_.command == "serve" else "warning"))
     try:
         code: int = options_.run(options_)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return BAD_CONFIG
+        return ExitCode.BAD_CONFIG
     return code
 
 
@@ -73,26 +80,42 @@ def _with_default(arguments: list[str]) -> list[str]:
 
 def _parser() -> _Parser:
     """Describe the command line."""
-    parser = _Parser(prog="sysdx", description="Examine this host and say what is wrong with it.")
+    parser = _Parser(
+        prog="sysdx",
+        description="Examine this host and say what is wrong with it. Without a command: serve.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"sysdx {version()}")
+    _common(parser, None)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (function, summary, extend) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=function, command=name)
-        _common(command)
+        # Not given after the command, an option keeps what was given before it.
+        _common(command, argparse.SUPPRESS)
         extend(command)
     return parser
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    """Add what every command takes."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings; see config.yaml")
+def _common(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add what every command takes, before its name or after it."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=default, help="settings; see config.yaml"
+    )
     for name in ("procfs", "sysfs", "rootfs"):
-        parser.add_argument(f"--path.{name}", dest=name, metavar="DIR", help=f"where {name} is")
+        parser.add_argument(
+            f"--path.{name}",
+            dest=name,
+            metavar="DIR",
+            default=default,
+            help=f"where the {name} of the examined host is",
+        )
     parser.add_argument(
         "--log.level",
         dest="log_level",
         choices=("debug", "info", "warning", "error"),
+        default=default,
         help="how much to log; as configured, else info for serve and warning otherwise",
     )
 
@@ -106,13 +129,39 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `sweep` takes."""
-    parser.add_argument("--profile", choices=("quick", "standard", "deep"), default="quick")
-    parser.add_argument("--duration", type=_seconds, metavar="SECONDS", help="observe so long")
-    parser.add_argument("--output", default="-", metavar="FILE", help="write there; - is stdout")
-    parser.add_argument("--format", choices=("json", "text", "prom"), help="default: text on a "
-                        "terminal, else json")  # fmt: skip
+    parser.add_argument(
+        "--profile",
+        choices=("quick", "standard", "deep"),
+        default="quick",
+        help="whose settings to use; default quick",
+    )
+    parser.add_argument(
+        "--duration", type=_seconds, metavar="SECONDS", help="observe so long, not as configured"
+    )
+    parser.add_argument(
+        "--output", default="-", metavar="FILE", help="write there; default -, standard output"
+    )
+    parser.add_argument(
+        "--format", choices=("json", "text", "prom"), help="default: text on a terminal, else json"
+    )
+    parser.add_argument(
+        "--focus",
+        action="extend",
+        type=_focus,
+        metavar="NAME[,NAME]",
+        help=f"what to look into more closely: {', '.join(FOCUS)}",
+    )
     parser.add_argument("--pid", type=_natural, help="list this process only")
     parser.add_argument("--cgroup", metavar="PATH", help="list processes below this cgroup only")
+
+
+def _diff_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `diff` takes."""
+    parser.add_argument(
+        "before", metavar="A", help="a report in JSON, as sweep and the store write it"
+    )
+    parser.add_argument("after", metavar="B", help="a later one")
+    _table_arguments(parser)
 
 
 def _table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,9 +179,18 @@ def _seconds(raw: str) -> float:
         value = float(raw.removesuffix("s"))
     except ValueError:
         value = 0.0
-    if not 0 < value <= 3600:  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(f"{raw!r} is no number of seconds from 1 to 3600")
+    if not 0 < value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{raw!r} is no number of seconds up to {_LONGEST:.0f}")
     return value
+
+
+def _focus(raw: str) -> list[str]:
+    """Read names with commas between them."""
+    names = raw.split(",")
+    if wrong := [name for name in names if name not in FOCUS]:
+        known = ", ".join(FOCUS)
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {known}")
+    return names
 
 
 def _natural(raw: str) -> int:
@@ -165,78 +223,38 @@ def _serve(args: argparse.Namespace) -> int:
             "choose another with --web.listen-address HOST:PORT",
             file=sys.stderr,
         )
-        return UNAVAILABLE
-    return OK
+        return ExitCode.UNAVAILABLE
+    return ExitCode.HEALTHY
 
 
 def _sweep(args: argparse.Namespace) -> int:
     """Examine the host once."""
-    config = _source(args).read()
-    profile: Profile = dict(config.profiles.items())[args.profile]
-    if args.duration:
-        late = profile.timeout - profile.duration
-        changes = {"duration": args.duration, "timeout": args.duration + late}
-        profile = profile.model_copy(update=changes)
-    cancelled = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: cancelled.set())
-    chosen = policy(config)
-    judging = chosen.judging
-    # One sweep has no history to agree with: what it finds, it says.
-    once = Policy(
-        type(judging)(judging.rules, judging.uses, AT_ONCE, judging.min_coverage),
-        chosen.max_series,
-        chosen.stale_after,
-    )
-    names = collectors(config)
-    more = {"pid": args.pid, "cgroup": args.cgroup}
-    with progress(args.profile, profile.duration, len(names), sys.stderr) as show:
-        examiner = Examiner(
-            Orchestrator(names, paths(config)),
-            once,
-            lambda _: None,
-            options=options(config, **more),
-            progress=show,
-        )
-        result = examiner.examine(args.profile, profile, "command", cancelled)
-    return _write(args, result, once) or _BANDS[result.assessment.band]
+    return sweep(args, _source(args))
 
 
-def _write(args: argparse.Namespace, result: Result, chosen: Policy) -> int:
-    """Write the report where it is wanted."""
-    terminal = args.output == "-" and sys.stdout.isatty()
-    form = args.format or ("text" if terminal else "json")
-    if form == "json":
-        body = result.body + b"\n"
-    elif form == "text":
-        body = text(result.report).encode()
-    else:
-        body = _prometheus(args.profile, result, chosen)
+def _diff(args: argparse.Namespace) -> int:
+    """Compare two reports."""
     try:
-        if args.output == "-":
-            sys.stdout.buffer.write(body)
-            sys.stdout.flush()
-        else:
-            Path(args.output).write_bytes(body)
+        found = diff.compare(diff.load(args.before), diff.load(args.after))
+    except diff.NoReportError as error:
+        print(f"sysdx: {error}", file=sys.stderr)
+        return ExitCode.NO_REPORT
     except OSError as error:
-        print(f"{args.output}: {error.strerror or error}", file=sys.stderr)
-        return CANNOT_WRITE
-    return OK
-
-
-def _prometheus(profile: str, result: Result, chosen: Policy) -> bytes:
-    """Write a result as a page of metrics."""
-    exposition = Exposition(version(), {profile: None}, {}, chosen)
-    exposition.publish(Published.of(result))
-    return exposition.pages().text
+        print(f"sysdx: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return ExitCode.NO_INPUT
+    if args.format == "json":
+        print(json.dumps(asdict(found)))
+    else:
+        print(diff_text.text(found, Output("-").width), end="")
+    return ExitCode.HEALTHY
 
 
 def _doctor(args: argparse.Namespace) -> int:
     """Say what can be read on this host, and why the rest cannot."""
     config = _source(args).read()
-    names = collectors(config)
-    print(tables.doctor(Orchestrator(names, paths(config)), options(config)))
-    return OK
+    orchestrator = Orchestrator(collectors(config), paths(config))
+    print(doctor(orchestrator, options(config), config))
+    return ExitCode.HEALTHY
 
 
 def _check_config(args: argparse.Namespace) -> int:
@@ -244,22 +262,34 @@ def _check_config(args: argparse.Namespace) -> int:
     source = _source(args)
     source.read()
     print(f"{source.file or 'built-in defaults'}: no problems")
-    return OK
+    return ExitCode.HEALTHY
 
 
 def _rules(args: argparse.Namespace) -> int:
     """List the rules in force."""
-    rules = policy(_source(args).read()).rules.values()
-    print(json.dumps(tables.rules_data(rules)) if args.format == "json" else tables.rules(rules))
-    return OK
+    found = policy(_source(args).read()).rules.values()
+    if args.format == "json":
+        print(json.dumps(tables.rules_data(found)))
+    else:
+        print(tables.rules(found, _table_width()))
+    return ExitCode.HEALTHY
 
 
 def _collectors(args: argparse.Namespace) -> int:
     """List the collectors."""
     found = discover().values()
-    shown = tables.collectors_data(found)
-    print(json.dumps(shown) if args.format == "json" else tables.collectors(found))
-    return OK
+    if args.format == "json":
+        print(json.dumps(tables.collectors_data(found)))
+    else:
+        print(tables.collectors(found, _table_width()))
+    return ExitCode.HEALTHY
+
+
+def _table_width() -> int:
+    """Give the width of a person's terminal; one line per row for other programs."""
+    if not sys.stdout.isatty():
+        return 0
+    return shutil.get_terminal_size().columns
 
 
 _Command = tuple[
@@ -268,6 +298,7 @@ _Command = tuple[
 _COMMANDS: dict[str, _Command] = {
     "serve": (_serve, "sweep on schedule and serve /metrics and /report", _serve_arguments),
     "sweep": (_sweep, "examine the host once", _sweep_arguments),
+    "diff": (_diff, "tell what changed between two reports", _diff_arguments),
     "doctor": (_doctor, "say what can be read here, and why the rest cannot", _nothing),
     "check-config": (_check_config, "check the configuration and start nothing", _nothing),
     "rules": (_rules, "list the rules with their thresholds", _table_arguments),

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from analysis.model import RESOURCES
+from collectors.bpf.probe import discover
 from exporter.config_quantity import duration, size
 from exporter.config_value import OneOf, absolute_path, crontab, listen_address
 
@@ -22,7 +23,7 @@ _DEEP = (
     "runqlat", "runqlen", "biolatency", "biosnoop", "tcpconnlat", "tcpretrans", "tcprtt",
     "profile", "offcputime", "cachestat", "execsnoop",
 )  # fmt: skip
-PROBES = frozenset(_DEEP)
+PROBES = frozenset(discover())
 FOCUS = ("stacks", "all", *RESOURCES)
 
 
@@ -98,7 +99,7 @@ class ScheduleTime(Section):
 Seconds = Annotated[float, duration("1s", "1h")]
 Interval = Annotated[float, duration("100ms", "5m")]
 Timeout = Annotated[float, duration("1s", "2h")]
-ProbeNames = tuple[Annotated[str, OneOf("probe", "probes", _DEEP)], ...]
+ProbeNames = tuple[Annotated[str, OneOf("probe", "probes", tuple(sorted(PROBES)))], ...]
 FocusNames = tuple[Annotated[str, OneOf("focus", fixed=FOCUS)], ...]
 
 

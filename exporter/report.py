@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -11,13 +12,16 @@ from typing import Any
 
 import pydantic_core
 
-from analysis.model import Anomaly, Assessment, Deduction, Recommendation, ResourceUse
-from collectors.model import Outcome, Problem, Status, Sweep
+from analysis.model import Anomaly, Assessment, Deduction, Recommendation
+from analysis.use_model import ResourceUse
+from collectors.model import Cause, Outcome, Problem, Status, Sweep
 from collectors.system import SystemSample
 from collectors.text import label
 from exporter import clock
 
 SCHEMA_VERSION = "1.0.0"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_EXPANDED = 6  # what one character becomes at most when it is written out [characters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class Entry:
         histograms: Of probes.
         events: Of probes.
         stacks: Of probes.
+        cause: Of the reason, from a closed list; "absent" is what this host does not have.
 
     """
 
@@ -126,6 +131,7 @@ class Entry:
     histograms: tuple[Any, ...] = ()
     events: tuple[Any, ...] = ()
     stacks: tuple[Any, ...] = ()
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +263,7 @@ def to_json(report: Report) -> bytes:
 def _harmless(value: Any) -> Any:
     """Replace what JSON cannot hold, at any depth."""
     if isinstance(value, str):
-        return label(value, len(value))
+        return label(_SURROGATE.sub("\ufffd", value), _EXPANDED * len(value))
     if is_dataclass(value):
         return {f.name: _harmless(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -278,6 +284,7 @@ def _entry(outcome: Outcome) -> Entry:
         seconds=round(outcome.seconds, 6),
         data=outcome.data,
         problems=outcome.problems,
+        cause=outcome.cause,
     )
 
 

@@ -16,7 +16,9 @@ from exporter.status_style import POLICY, STYLE
 if TYPE_CHECKING:
     from exporter.store import Store, StoredReport
 
-__all__ = ["POLICY", "PageCache", "ServiceState"]
+__all__ = ["ABSENT", "POLICY", "PageCache", "ServiceState"]
+
+ABSENT = "not here"  # what this host does not have; nothing is missing from the picture
 
 _LINKS = (
     ("/report", "newest report"),
@@ -26,7 +28,7 @@ _LINKS = (
     ("/-/healthy", "healthy"),
     ("/-/ready", "ready"),
 )
-_STATUSES = ("error", "timeout", "partial", "unavailable", "ok")
+_STATUSES = ("error", "timeout", "partial", "unavailable", "ok", ABSENT)
 _DOTS = {"healthy": "14804a", "degraded": "d98a16", "critical": "c3272b", "unknown": "8a94a0"}
 _SHORTEST_REFRESH, _LONGEST_REFRESH = 5.0, 60.0  # [s]
 
@@ -44,7 +46,7 @@ class ServiceState:
         stale: True when the newest report is older than it may be.
         next_sweep_seconds: Time to the next sweep [s]; None when none is due.
         running_profile: The profile being swept, None between sweeps.
-        collectors: Name, status and reason of each collector in its last turn.
+        collectors: Name, status (or ABSENT) and reason of each collector in its last turn.
         config_problem: Why the last reload failed, None when it did not.
         stopping: True once the service was told to stop.
 
@@ -223,12 +225,20 @@ def _collectors(collectors: Sequence[tuple[str, str, str | None]]) -> str:
         f'<tr><td>{text(name)}</td><td class="{_status(status)}">{text(status)}</td>'
         f"<td>{text(reason or '')}</td></tr>"
         for name, status, reason in ordered
-        if status != "ok"
+        if status not in ("ok", ABSENT)
     ]
-    good = [f"<li>{text(name)}</li>" for name, status, _ in ordered if status == "ok"]
     table = f'<div class="wide"><table>{"".join(rows)}</table></div>' if rows else ""
-    chips = f'<ul class="chips"><li class="ok"><b>ok</b></li>{"".join(good)}</ul>' if good else ""
-    return card("Collectors", chips + table)
+    chips = (_chips(word, [c[0] for c in ordered if c[1] == word]) for word in ("ok", ABSENT))
+    return card("Collectors", "".join(chips) + table)
+
+
+def _chips(word: str, names: Sequence[str]) -> str:
+    """Render names in a row after what they have in common."""
+    if not names:
+        return ""
+    kind = "ok" if word == "ok" else "muted"
+    listed = "".join(f"<li>{text(name)}</li>" for name in names)
+    return f'<ul class="chips"><li class="{kind}"><b>{text(word)}</b></li>{listed}</ul>'
 
 
 def _status(status: str) -> str:

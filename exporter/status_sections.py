@@ -133,8 +133,11 @@ def _anomaly(anomaly: Mapping[str, Any]) -> str:
     facts = [
         f"{text(anomaly.get('resource'))} / <code>{text(anomaly.get('rule'))}</code>",
         f"<b>{quantity(anomaly.get('value'), unit)}</b>",
-        f"warning at {quantity(anomaly.get('warning'), unit)}",
-        f"critical at {quantity(anomaly.get('critical'), unit)}",
+        *(
+            f"{word} from {quantity(anomaly[word], unit)}"
+            for word in ("warning", "critical")
+            if anomaly.get(word) is not None
+        ),
         f"since {moment(anomaly.get('since'))}",
     ]
     explanation = anomaly.get("explanation")
@@ -144,6 +147,7 @@ def _anomaly(anomaly: Mapping[str, Any]) -> str:
         + (f"<p>{text(explanation)}</p>" if explanation else "")
         + _pairs("Culprit", [_culprit(mapping(c)) for c in items(anomaly.get("culprits"), 10)])
         + _pairs("Evidence", [_evidence(mapping(e)) for e in items(anomaly.get("evidence"), 20)])
+        + _pairs("Next", [_step(step) for step in items(anomaly.get("next_steps"), 10)])
         + "</article>"
     )
 
@@ -166,6 +170,11 @@ def _culprit(culprit: Mapping[str, Any]) -> str:
     value = "" if culprit.get("value") is None else quantity(culprit["value"], culprit.get("unit"))
     part = "" if share is None else f'<span class="nb">{bar(share)}{percent(share)}</span>'
     return f"<tr><td>{name} <small>{more}</small></td><td>{value}</td><td>{part}</td></tr>"
+
+
+def _step(step: object) -> str:
+    """Render what to look at next."""
+    return f'<tr><td colspan="3">{text(step)}</td></tr>'
 
 
 def _evidence(evidence: Mapping[str, Any]) -> str:
@@ -249,14 +258,7 @@ def _use(summary: Mapping[str, Any]) -> str:
         alarm = alarms.get(name)
         flag = f" {tag(alarm, alarm)}" if alarm else ""
         rows.append(_use_row(f"<b>{text(name)}</b>{flag}", mapping(use), ""))
-        devices = mapping(mapping(use).get("devices"))
-        rows += [
-            _use_row(text(key), mapping(devices[key]), "device")
-            for key in list(devices)[:_MOST_DEVICES]
-        ]
-        if len(devices) > _MOST_DEVICES:
-            more = f"and {len(devices) - _MOST_DEVICES} more in the report"
-            rows.append(f'<tr class="device"><td colspan="4">{more}</td></tr>')
+        rows += _device_rows(mapping(mapping(use).get("devices")))
     if not rows:
         return ""
     head = "<tr><th>Resource</th><th>Utilization</th><th>Saturation</th><th>Errors</th></tr>"
@@ -270,6 +272,28 @@ def _use(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _device_rows(devices: Mapping[str, Any]) -> list[str]:
+    """Render the devices that have something to tell, those with errors and then the busiest."""
+    known = {name: mapping(use) for name, use in devices.items() if _tells(mapping(use))}
+
+    def order(name: str) -> tuple[bool, float]:
+        use = known[name]
+        return not _fresh(use.get("errors")), -(_mean(use.get("utilization")) or 0.0)
+
+    shown = sorted(known, key=order)[:_MOST_DEVICES]
+    rows = [_use_row(text(name), known[name], "device") for name in shown]
+    if len(devices) > len(shown):
+        more = f"{'and ' if shown else ''}{len(devices) - len(shown)} more in the report"
+        rows.append(f'<tr class="device"><td colspan="4" class="muted">{more}</td></tr>')
+    return rows
+
+
+def _tells(use: Mapping[str, Any]) -> bool:
+    """Tell whether anything but the absence of errors is known of a device."""
+    known = _mean(use.get("utilization")) is not None or _saturation(use) != UNKNOWN
+    return known or bool(_fresh(use.get("errors")))
+
+
 def _use_row(name: str, use: Mapping[str, Any], kind: str) -> str:
     """Render one line of the table; `name` is HTML already."""
     cells = (_utilization(use.get("utilization")), _saturation(use), _errors(use.get("errors")))
@@ -279,13 +303,18 @@ def _use_row(name: str, use: Mapping[str, Any], kind: str) -> str:
 
 def _utilization(value: object) -> str:
     """Render a utilization, given as a ratio or as mean, peak and samples."""
-    spread = mapping(value)
-    mean = number(spread.get("mean")) if spread else number(value)
+    spread, mean = mapping(value), _mean(value)
     if mean is None:
         return UNKNOWN
     peak = number(spread.get("peak"))
     line = sparkline(spread.get("samples"))
     return f'<span class="nb">{bar(mean, peak)}{percent(mean)}{line}</span>'
+
+
+def _mean(value: object) -> float | None:
+    """Return a utilization, given as a ratio or as mean, peak and samples."""
+    spread = mapping(value)
+    return number(spread.get("mean")) if spread else number(value)
 
 
 def _saturation(use: Mapping[str, Any]) -> str:
@@ -309,8 +338,13 @@ def _errors(value: object) -> str:
     """Render the errors that came up in the window."""
     if not isinstance(value, Mapping):
         return quantity(value, "")
-    known = {kind: number(mapping(count).get("increase")) for kind, count in value.items()}
-    fresh = [f"{text(kind, 40)} +{count:,.0f}" for kind, count in known.items() if count]
-    if fresh:
+    if fresh := _fresh(value):
         return " · ".join(fresh[:6])
-    return "0" if any(count is not None for count in known.values()) else UNKNOWN
+    known = (number(mapping(count).get("increase")) for count in value.values())
+    return "0" if any(count is not None for count in known) else UNKNOWN
+
+
+def _fresh(value: object) -> list[str]:
+    """Return the kinds of errors that came up in the window, with their counts."""
+    known = {k: number(mapping(count).get("increase")) for k, count in mapping(value).items()}
+    return [f"{text(kind, 40)} +{count:,.0f}" for kind, count in known.items() if count]

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.model import Rule
 from collectors.base import Collector
-from collectors.model import Cause, Outcome, Status
-from exporter.orchestrator import Orchestrator, Window
-
-_DOCTOR_WINDOW = 0.5
-_DOCTOR_LIMIT = 10.0
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """
-    Line up columns.
-
-    Args:
-        header: Names of the columns.
-        rows: Their content.
-
-    Returns:
-        The lines.
-
-    """
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
-    return "\n".join(
-        "  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[-1]]).rstrip()
-        for line in lines
-    )
+from exporter.layout import grid, paragraph
 
 
 def rules_data(rules: Iterable[Rule]) -> list[dict[str, Any]]:
@@ -53,25 +26,34 @@ def rules_data(rules: Iterable[Rule]) -> list[dict[str, Any]]:
     return [{name: getattr(rule, name) for name in fields} for rule in rules]
 
 
-def rules(rules: Iterable[Rule]) -> str:
+def rules(rules: Iterable[Rule], width: int = 0) -> str:
     """
     Describe rules as a table.
 
     Args:
         rules: The rules.
+        width: Longest line [columns], with the source below each rule; 0 for
+            one line per rule.
 
     Returns:
         The lines.
 
     """
-    return table(
-        ("RULE", "RESOURCE", "CAUSE", "WARNING", "CRITICAL", "UNIT", "SOURCE"),
-        (
-            (r.id, r.resource, r.cause, f"{r.warning:g}",
-             "-" if r.critical is None else f"{r.critical:g}", r.unit, r.source)
-            for r in rules
-        ),
-    )  # fmt: skip
+    header = ("RULE", "RESOURCE", "CAUSE", "WARNING", "CRITICAL", "UNIT")
+    listed = [(_rule(rule), rule.source) for rule in rules]
+    if not width:
+        return _table((*header, "SOURCE"), ((*row, source) for row, source in listed), 0)
+    first, *lines = _table(header, (row for row, _ in listed), 0).splitlines()
+    told = (paragraph(source, "    ", width) for _, source in listed)
+    return "\n".join(
+        [first, *(f"{line}\n{source}" for line, source in zip(lines, told, strict=True))]
+    )
+
+
+def _rule(rule: Rule) -> tuple[str, ...]:
+    """Describe a rule in one row."""
+    critical = "-" if rule.critical is None else f"{rule.critical:g}"
+    return rule.id, rule.resource, rule.cause, f"{rule.warning:g}", critical, rule.unit
 
 
 def collectors_data(collectors: Iterable[Collector]) -> list[dict[str, Any]]:
@@ -89,57 +71,25 @@ def collectors_data(collectors: Iterable[Collector]) -> list[dict[str, Any]]:
     return [{name: getattr(c, name) for name in fields} for c in collectors]
 
 
-def collectors(collectors: Iterable[Collector]) -> str:
+def collectors(collectors: Iterable[Collector], width: int = 0) -> str:
     """
     Describe collectors as a table.
 
     Args:
         collectors: The collectors.
+        width: Longest line [columns]; 0 for one line per collector.
 
     Returns:
         The lines.
 
     """
-    return table(
+    return _table(
         ("COLLECTOR", "CATEGORY", "ESSENTIAL", "READS"),
         ((c.name, c.category, "yes" if c.essential else "no", c.summary) for c in collectors),
+        width,
     )
 
 
-def doctor(orchestrator: Orchestrator, options: Mapping[str, Any]) -> str:
-    """
-    Try every collector for a moment and say how it went.
-
-    Args:
-        orchestrator: Runs the collectors.
-        options: Their settings.
-
-    Returns:
-        A table, and what an ordinary user lacks.
-
-    """
-    window = Window(
-        profile="quick",
-        duration=_DOCTOR_WINDOW,
-        interval=_DOCTOR_WINDOW,
-        deadline=time.monotonic() + _DOCTOR_LIMIT,
-        cancelled=threading.Event(),
-        options=options,
-    )
-    outcomes = orchestrator.collect(window)
-    rows = [row for outcome in outcomes.values() for row in _rows(outcome)]
-    note = "" if os.geteuid() == 0 else (
-        "\n\nNot running as root: what needs more rights is marked above. Run as root, or give "
-        "the process CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE."
-    )  # fmt: skip
-    return table(("COLLECTOR", "STATUS", "REASON"), rows) + note
-
-
-def _rows(outcome: Outcome) -> Iterable[tuple[str, str, str]]:
-    """Describe one collector's attempt, one line per problem."""
-    status = str(outcome.status)
-    if outcome.status is Status.UNAVAILABLE and outcome.cause is Cause.ABSENT:
-        status = "not here"
-    yield outcome.collector, status, "" if outcome.problems else outcome.reason or ""
-    for problem in outcome.problems:
-        yield "", "", problem.text
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> str:
+    """Line up columns below their names."""
+    return grid([header, *rows], width=width)

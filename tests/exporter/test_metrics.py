@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from analysis import assess
-from analysis.model import Kind, ResourceUse, Rule, Scale, Signal
+from analysis.model import Kind, Rule, Scale, Signal
 from analysis.state import AT_ONCE
+from analysis.use_model import ResourceUse
 from collectors.base import Collector, Paths
 from collectors.model import Cause, Distribution, Unavailable
 from exporter.app import known
