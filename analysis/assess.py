@@ -29,6 +29,7 @@ class Policy:
         uses: Resource to the function that tells its use.
         damping: How findings become anomalies.
         min_coverage: Below this share of known resources there is no score [ratio].
+        expected: Resources that are unknown when no collector tells of them.
 
     """
 
@@ -36,6 +37,7 @@ class Policy:
     uses: Mapping[str, UseFunction]
     damping: Damping = field(default_factory=Damping)
     min_coverage: float = 0.5
+    expected: frozenset[str] = frozenset()
 
 
 def assess(sweep: Sweep, state: State, policy: Policy) -> tuple[Assessment, State]:
@@ -88,7 +90,7 @@ def _conclude(facts: Facts, policy: Policy, active: tuple[Held, ...]) -> Assessm
     sweep = facts.sweep
     charged = [held.finding for held in active]
     charges = scoring.deductions(charged)
-    coverage, known = scoring.coverage(sweep.outcomes.values())
+    coverage, known = scoring.coverage(sweep.outcomes.values(), policy.expected)
     value = scoring.score(charges) if coverage >= policy.min_coverage else None
     band = scoring.band(value)
     places = {c.cause: number for number, c in enumerate(charges)}

@@ -165,23 +165,28 @@ def deductions(found: Iterable[Finding]) -> tuple[Deduction, ...]:
     return tuple(sorted(charges, key=lambda d: (-d.points, d.cause)))
 
 
-def coverage(outcomes: Iterable[Outcome]) -> tuple[float, frozenset[str]]:
+def coverage(
+    outcomes: Iterable[Outcome], expected: frozenset[str] = frozenset()
+) -> tuple[float, frozenset[str]]:
     """
     Tell how much of the host is known.
 
     Args:
         outcomes: All collectors' turns.
+        expected: Resources that have essential collectors; one whose collectors
+            were all switched off is unknown.
 
     Returns:
         The weighted share of resources whose essential collectors answered
         [ratio], and the names of those. What this host does not have is not asked for.
 
     """
-    essential: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.essential and outcome.category in RESOURCES and not _absent(outcome):
+    turns = [o for o in outcomes if o.essential and o.category in RESOURCES]
+    essential: dict[str, list[Outcome]] = {r: [] for r in expected - {o.category for o in turns}}
+    for outcome in turns:
+        if not _absent(outcome):
             essential.setdefault(outcome.category, []).append(outcome)
-    known = frozenset(r for r, asked in essential.items() if all(map(_answered, asked)))
+    known = frozenset(r for r, asked in essential.items() if asked and all(map(_answered, asked)))
     whole = sum(weight(r) for r in essential)
     return (sum(weight(r) for r in known) / whole if whole else 0.0), known
 

@@ -16,6 +16,7 @@ from collectors.cgroup_read import STACKED, Numbers
 from collectors.cgroup_tree import Hierarchies, hierarchies, parse_mounts, walk
 from collectors.model import Cause, Unavailable
 from collectors.rates import delta
+from collectors.rights import way_out
 
 # Most groups that are read; each costs about 0.2 ms.
 MOST = 500
@@ -116,7 +117,7 @@ def _find(ctx: Context) -> Hierarchies:
         tree = hierarchies(parse_mounts(raw or b""), ctx.paths.sys, ctx.paths.root)
         there = [base for base in tree.directories() if Path(base).is_dir()]
         if there and not any(os.access(base, os.R_OK | os.X_OK) for base in there):
-            text = f"{there[0]}: permission denied (run as root)"
+            text = f"{there[0]}: permission denied ({way_out('CAP_DAC_READ_SEARCH')})"
             raise Unavailable(text, Cause.PERMISSION)
         if there:
             return tree

@@ -10,6 +10,9 @@ LABEL_LENGTH = 64
 # text: any of them could forge a line, a label or what a terminal shows.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
+# Surrogates that no lossy decode of bytes makes: half a character, as JSON may carry it.
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
 
 def label(raw: bytes | str, limit: int = LABEL_LENGTH) -> str:
     r"""
@@ -24,7 +27,7 @@ def label(raw: bytes | str, limit: int = LABEL_LENGTH) -> str:
 
     """
     if isinstance(raw, str):
-        raw = raw.encode("utf-8", "surrogateescape")
+        raw = _LONE.sub("\ufffd", raw).encode("utf-8", "surrogateescape")
     text = _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}", raw.decode("utf-8", "replace"))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
+from collectors.bpf.model import Verdict
 from collectors.model import Cause, Outcome, Status
 from collectors.system import SystemSample
 from exporter import clock
@@ -23,6 +25,7 @@ from exporter.metrics import Exposition
 from exporter.metrics_totals import Published
 from exporter.orchestrator import Orchestrator
 from exporter.policy import policy
+from exporter.probes import BpfProbes
 from exporter.scheduler import Schedule, Scheduler
 from exporter.status_page import ABSENT, ServiceState
 from exporter.store import Store, StoredReport
@@ -168,15 +171,18 @@ class Service:
         self._started = clock.rfc3339(clock.wall())
         self._config_problem: str | None = None
         self._outcomes: Mapping[str, Outcome] = {}
+        self._sweep_ends = 0.0
         directory = Path(config.store.directory) if config.store.directory else None
         self.store = Store(directory, config.store.keep, config.store.max_size)
         if self.store.problem:
             log.warning("reports are kept in memory only: %s", self.store.problem)
         self._judging = policy(config)
+        self.probes = BpfProbes()
         self.examiner = Examiner(
             Orchestrator(collectors(config), paths(config)),
             self._judging,
             self._publish,
+            probes=self.probes,
             options=options(config),
         )
         self.scheduler = Scheduler(
@@ -249,13 +255,11 @@ class Service:
         return None
 
     def _apply(self, config: Config) -> None:
-        """Put a configuration in force; a running sweep ends under the old one."""
+        """Put a configuration in force; a running sweep observes under the old one."""
         self.config, self._judging, self._config_problem = config, policy(config), None
-        old = self.examiner
-        orchestrator = old.orchestrator.renewed(collectors(config), paths(config))
-        self.examiner = Examiner(
-            orchestrator, self._judging, self._publish, options=options(config), state=old.state
-        )
+        examiner = self.examiner
+        examiner.orchestrator = examiner.orchestrator.renewed(collectors(config), paths(config))
+        examiner.policy, examiner.options = self._judging, options(config)
         self.scheduler.replace(schedules(config))
         self.exposition.configured(
             successful=True, at=clock.wall(), intervals=self._intervals(), policy=self._judging
@@ -265,6 +269,7 @@ class Service:
     def _sweep(self, name: str, trigger: str) -> None:
         """Run one due sweep; the scheduler's thread comes here."""
         profile = dict(self.config.profiles.items())[name]
+        self._sweep_ends = time.monotonic() + profile.duration
         self.exposition.skipped(self.scheduler.skipped)
         self.exposition.started(name)
         done = False
@@ -282,6 +287,7 @@ class Service:
         if not cancelled:
             # A cancelled sweep saw too little to replace what is served.
             self.store.put(stored(result))
+        self.exposition.judged(available(self.probes))
         self.exposition.publish(Published.of(result, cancelled=cancelled))
 
     def _state(self) -> ServiceState:
@@ -294,6 +300,7 @@ class Service:
             stale=self.exposition.stale(),
             next_sweep_seconds=self.scheduler.next_due(),
             running_profile=self.scheduler.running,
+            running_seconds_left=max(0.0, self._sweep_ends - time.monotonic()),
             collectors=[(n, _status(o), o.reason) for n, o in self._outcomes.items()],
             config_problem=self._config_problem,
             stopping=self.stopping.is_set(),
@@ -302,6 +309,20 @@ class Service:
     def _intervals(self) -> dict[str, float | None]:
         """Give the time between two sweeps of each enabled profile."""
         return {s.profile: self.scheduler.interval(s.profile) for s in schedules(self.config)}
+
+
+def available(probes: BpfProbes) -> dict[str, tuple[bool, str]]:
+    """
+    Tell which probes work on this host.
+
+    Args:
+        probes: Has the verdicts of those that were asked for.
+
+    Returns:
+        dict probe -> whether it works, and the reason from the closed list.
+
+    """
+    return {n: (v is Verdict.OK, str(v)) for n, (v, _) in probes.verdicts.items()}
 
 
 def stored(result: Result) -> StoredReport:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from collectors.base import discover
-from exporter import diff, diff_text, logs, tables
+from exporter import diff, diff_text, flamegraph, logs, tables
 from exporter.app import Service, Source, collectors, options, paths
 from exporter.config import ConfigError
 from exporter.config_model import FOCUS
@@ -164,6 +164,20 @@ def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     _table_arguments(parser)
 
 
+def _flamegraph_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `flamegraph` takes."""
+    parser.add_argument("report", metavar="REPORT", help="a report of a deep sweep, in JSON")
+    parser.add_argument("--probe", choices=flamegraph.PROBES, default=flamegraph.PROBES[0])
+    parser.add_argument(
+        "-o", "--output", default="-", metavar="FILE", help="write there; default standard output"
+    )
+    parser.add_argument(
+        "--format",
+        choices=flamegraph.FORMS,
+        help="default svg, or speedscope for a FILE that ends in .json",
+    )
+
+
 def _table_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the tables take."""
     parser.add_argument("--format", choices=("text", "json"), default="text")
@@ -249,6 +263,27 @@ def _diff(args: argparse.Namespace) -> int:
     return ExitCode.HEALTHY
 
 
+def _flamegraph(args: argparse.Namespace) -> int:
+    """Draw the stacks of a report."""
+    try:
+        stacks = flamegraph.read(diff.load(args.report), args.probe)
+    except (diff.NoReportError, ValueError) as error:
+        print(f"sysdx: {error}", file=sys.stderr)
+        return ExitCode.NO_REPORT
+    except OSError as error:
+        print(f"sysdx: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return ExitCode.NO_INPUT
+    kind = args.format or ("speedscope" if args.output.endswith(".json") else "svg")
+    try:
+        Output(args.output).write(flamegraph.write(stacks, kind).encode())
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"sysdx: cannot write {args.output}: {error.strerror}", file=sys.stderr)
+        return ExitCode.CANNOT_WRITE
+    return ExitCode.HEALTHY
+
+
 def _doctor(args: argparse.Namespace) -> int:
     """Say what can be read on this host, and why the rest cannot."""
     config = _source(args).read()
@@ -299,6 +334,7 @@ _COMMANDS: dict[str, _Command] = {
     "serve": (_serve, "sweep on schedule and serve /metrics and /report", _serve_arguments),
     "sweep": (_sweep, "examine the host once", _sweep_arguments),
     "diff": (_diff, "tell what changed between two reports", _diff_arguments),
+    "flamegraph": (_flamegraph, "draw the stacks of a report", _flamegraph_arguments),
     "doctor": (_doctor, "say what can be read here, and why the rest cannot", _nothing),
     "check-config": (_check_config, "check the configuration and start nothing", _nothing),
     "rules": (_rules, "list the rules with their thresholds", _table_arguments),

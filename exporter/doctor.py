@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from collectors.base import Paths
+from collectors.bpf.model import Verdict
+from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status
 from collectors.rights import missing
 from exporter.config import Config
 from exporter.layout import grid
 from exporter.orchestrator import Orchestrator, Window
+from exporter.probes import COMPILE_BUDGET, BpfProbes
 
 _WINDOW = 0.5  # [s]
 _LIMIT = 10.0  # [s]
@@ -90,10 +93,39 @@ def _ebpf(paths: Paths, config: Config) -> Iterable[_Row]:
         else ("rights", "ok", "CAP_SYS_ADMIN")
     )
     yield from _lockdown(paths)
-    for name, profile in config.profiles.items():
-        if profile.enabled and profile.probes:
-            text = f"this version runs no probes yet; the {name} profile names "
-            yield "probes", "not run", text + ", ".join(profile.probes)
+    yield from _probes(paths, config)
+
+
+def _probes(paths: Paths, config: Config) -> Iterator[_Row]:
+    """Try every probe for a moment."""
+    if paths.proc != Paths().proc:
+        yield "probes", "not tried", "they examine the kernel that runs here, not another host"
+        return
+    names = tuple(discover())
+    probes, now = BpfProbes(), time.monotonic()
+    limit = COMPILE_BUDGET + _LIMIT
+    probes.prepare(names, Window("doctor", _WINDOW, _WINDOW, now + limit, threading.Event()))
+    probes.finish()
+    used: dict[str, str] = {}
+    for profile, settings in config.profiles.items():
+        used = dict.fromkeys(settings.probes, profile) | used
+    for name in names:
+        verdict, text = probes.verdicts[name]
+        way = _WAYS.get(verdict, "")
+        place = f"runs in {used[name]} sweeps" if name in used else "no profile names it"
+        yield name, str(verdict), "; ".join(filter(None, (text, way))) or place
+
+
+# What to do, where the verdict's own text does not say it already.
+_WAYS = {
+    Verdict.NO_BTF: "use a kernel with CONFIG_DEBUG_INFO_BTF",
+    Verdict.MISSING_TRACEPOINT: "a kernel that has it is needed",
+    Verdict.MISSING_FIELD: "a kernel that has it is needed",
+    Verdict.COMPILE_ERROR: "please report this, with the kernel's version",
+    Verdict.ATTACH_ERROR: "please report this, with the kernel's version",
+    Verdict.TIMEOUT: "try again when the host is less busy",
+    Verdict.LOST_WORKER: "look into the kernel log for what killed the worker",
+}
 
 
 def _bcc() -> _Row:
@@ -128,6 +160,8 @@ def _tracefs(paths: Paths) -> _Row:
             return "tracefs", "ok", str(place)
     if not os.access(places[0], os.R_OK | os.X_OK):
         return "tracefs", "refused", f"{places[0]}: only root may look into it"
+    if not missing("CAP_SYS_ADMIN"):
+        return "tracefs", "ok", "not mounted; the eBPF worker mounts it for itself alone"
     way = f"mount -t tracefs tracefs {places[0]}"
     return "tracefs", "missing", f"not mounted at {places[0]}; as root: {way}"
 

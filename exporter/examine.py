@@ -22,6 +22,7 @@ from exporter import clock, report
 from exporter.config import Profile
 from exporter.orchestrator import Orchestrator, Window
 from exporter.policy import Policy
+from exporter.probes import BpfProbes
 
 log = logging.getLogger(__name__)
 _KIB = 1024
@@ -42,29 +43,9 @@ class ProbeRunner(Protocol):
     def finish(self) -> dict[str, Outcome]:
         """Close the window and return the outcomes."""
 
-
-class NoProbes:
-    """Run no probes."""
-
-    def prepare(self, probes: tuple[str, ...], window: Window) -> None:
-        """
-        Do nothing.
-
-        Args:
-            probes: Ignored.
-            window: Ignored.
-
-        """
-
-    def finish(self) -> dict[str, Outcome]:
-        """
-        Return nothing.
-
-        Returns:
-            An empty dict.
-
-        """
-        return {}
+    @property
+    def cost(self) -> report.WorkerOverhead | None:
+        """What the worker of the last window cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +113,7 @@ class Examiner:
     orchestrator: Orchestrator
     policy: Policy
     publish: Callable[[Result], None]
-    probes: ProbeRunner = field(default_factory=NoProbes)
+    probes: ProbeRunner = field(default_factory=BpfProbes)
     options: Mapping[str, Any] = field(default_factory=dict)
     state: State = field(default_factory=State)
     progress: Callable[[str, str], None] = lambda _kind, _name: None
@@ -209,7 +190,7 @@ class Examiner:
 
     def _publish(self, run: Run, sweep: Sweep, assessment: Assessment) -> Result:
         """Write the report and hand it on."""
-        built = report.build(_metadata(run, sweep), sweep, assessment)
+        built = report.build(_metadata(run, sweep, self.probes.cost), sweep, assessment)
         result = Result(built, report.to_json(built), sweep, assessment, self.state)
         self.publish(result)
         log.info(
@@ -237,13 +218,14 @@ def version() -> str:
         return "unknown"
 
 
-def _metadata(run: Run, sweep: Sweep) -> report.Metadata:
+def _metadata(run: Run, sweep: Sweep, worker: report.WorkerOverhead | None) -> report.Metadata:
     """Say which sweep this is and what it cost."""
     system = sweep.sample(SystemSample)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     overhead = report.Overhead(
         cpu_seconds=round(_cpu_seconds() - run.cpu_before, 6),
         peak_memory_bytes=usage.ru_maxrss * _KIB,
+        worker=worker,
     )
     return report.Metadata(
         report_id=report.new_id(run.profile, run.started_at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -267,27 +267,23 @@ def _amount(value: int, unit: str) -> str:
     return f"{value / 1e6:,.3f} s" if value >= 1_000_000 else f"{value / 1e3:,.3f} ms"  # noqa: PLR2004
 
 
-def write(stacks: Stacks, kind: str) -> str:
+FORMS: Mapping[str, Callable[[Stacks], str]] = {
+    "svg": svg,
+    "speedscope": speedscope,
+    "folded": folded,
+}
+
+
+def write(stacks: Stacks, form: str) -> str:
     """
     Write stacks in one of the forms.
 
     Args:
         stacks: The stacks.
-        kind: "svg", "speedscope" or "folded".
+        form: One of FORMS.
 
     Returns:
         The file's content.
 
     """
-    return {"svg": svg, "speedscope": speedscope, "folded": folded}[kind](stacks)
-
-
-def kinds() -> Iterable[str]:
-    """
-    List the forms.
-
-    Returns:
-        Their names.
-
-    """
-    return ("svg", "speedscope", "folded")
+    return FORMS[form](stacks)

@@ -9,6 +9,7 @@ from analysis import assess
 from analysis.model import Rule
 from analysis.registry import discover_rules, discover_uses
 from analysis.state import Damping
+from collectors.base import discover
 from exporter.config import Config
 
 
@@ -55,6 +56,7 @@ def policy(config: Config) -> Policy:
         uses=discover_uses(),
         damping=damping,
         min_coverage=config.analysis.min_coverage,
+        expected=frozenset(c.category for c in discover().values() if c.essential),
     )
     return Policy(judging, config.metrics.max_series, config.metrics.stale_after_intervals)
 

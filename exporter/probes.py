@@ -25,6 +25,7 @@ from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
 from exporter.orchestrator import CANCEL_GRACE, Window
+from exporter.report import WorkerOverhead
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +52,6 @@ _CAUSES = {
     Verdict.TIMEOUT: Cause.TIMEOUT,
     Verdict.LOST_WORKER: Cause.CRASH,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerCost:
-    """
-    What the last worker cost.
-
-    Attributes:
-        cpu_seconds: CPU time up to its last word [s].
-        peak_memory_bytes: Largest resident size [bytes].
-        map_bytes: Kernel memory of all its maps [bytes].
-
-    """
-
-    cpu_seconds: float
-    peak_memory_bytes: int
-    map_bytes: int
 
 
 class _Child:
@@ -157,7 +141,7 @@ class BpfProbes:
 
     Attributes:
         verdicts: Probe to whether it works here, and in words why not; of those asked for so far.
-        cost: What the last worker cost; None before the first.
+        cost: What the worker of this window cost; None when it has not told.
 
     """
 
@@ -170,7 +154,7 @@ class BpfProbes:
 
         """
         self.verdicts: dict[str, tuple[Verdict, str]] = {}
-        self.cost: WorkerCost | None = None
+        self.cost: WorkerOverhead | None = None
         self._pythons = pythons
         self._turn: _Turn | None = None
         self._wanted: tuple[str, ...] = ()
@@ -185,7 +169,7 @@ class BpfProbes:
             window: Duration, deadline and filters.
 
         """
-        self._wanted, self._turn = probes, None
+        self._wanted, self._turn, self.cost = probes, None, None
         if not probes:
             return
         if self._reaper is not None:
@@ -228,13 +212,15 @@ class BpfProbes:
                 return None
             break
         else:
-            self._judge_silence(child, deadline)
+            self._judge_silence(child, window, deadline)
         child.end()
         return self.verdicts[self._wanted[0]][0]
 
-    def _judge_silence(self, child: _Child, deadline: float) -> None:
+    def _judge_silence(self, child: _Child, window: Window, deadline: float) -> None:
         """Say why a worker never was ready."""
-        if time.monotonic() >= deadline:
+        if window.cancelled.is_set():
+            self._judge_all(Verdict.TIMEOUT, "the sweep was cancelled while they were compiled")
+        elif time.monotonic() >= deadline:
             self._judge_all(Verdict.TIMEOUT, "the probes were not compiled in time")
         else:
             words = child.last_words() or "without a word"
@@ -254,7 +240,7 @@ class BpfProbes:
                 turn.faults[line["probe"]] = line["text"]
             elif line["kind"] == "done":
                 cost = (line["cpu_seconds"], line["peak_memory_bytes"], line["map_bytes"])
-                self.cost = WorkerCost(*cost)
+                self.cost = WorkerOverhead(*cost)
                 return
             else:
                 self._lose(turn, Verdict.LOST_WORKER, f"the worker broke: {line.get('text', '')}")

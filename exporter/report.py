@@ -7,13 +7,14 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import pydantic_core
 
 from analysis.model import Anomaly, Assessment, Deduction, Recommendation
 from analysis.use_model import ResourceUse
+from collectors.bpf.model import Histogram, ProbeSample, Stack
 from collectors.model import Cause, Outcome, Problem, Status, Sweep
 from collectors.system import SystemSample
 from collectors.text import label
@@ -30,13 +31,15 @@ class WorkerOverhead:
     What the eBPF worker cost.
 
     Attributes:
-        cpu_seconds: User and system time [s].
+        cpu_seconds: User and system time up to its last word [s].
         peak_memory_bytes: Its largest resident size [bytes].
+        map_bytes: Kernel memory of all its maps [bytes].
 
     """
 
-    cpu_seconds: float | None = None
-    peak_memory_bytes: int | None = None
+    cpu_seconds: float
+    peak_memory_bytes: int
+    map_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,9 @@ class Entry:
         seconds: How long it took [s].
         data: Its sample.
         problems: Single sources that were not readable.
-        histograms: Of probes.
-        events: Of probes.
-        stacks: Of probes.
+        histograms: What a probe measured, by powers of two.
+        events: Single events of a probe, a fair sample where there were more.
+        stacks: Where a probe found programs, heaviest first.
         cause: Of the reason, from a closed list; "absent" is what this host does not have.
 
     """
@@ -128,9 +131,9 @@ class Entry:
     seconds: float
     data: Any
     problems: tuple[Problem, ...] = ()
-    histograms: tuple[Any, ...] = ()
-    events: tuple[Any, ...] = ()
-    stacks: tuple[Any, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
+    stacks: tuple[Stack, ...] = ()
     cause: Cause | None = None
 
 
@@ -275,7 +278,7 @@ def _harmless(value: Any) -> Any:
 
 def _entry(outcome: Outcome) -> Entry:
     """Turn an outcome into its part of the report."""
-    return Entry(
+    entry = Entry(
         collector=outcome.collector,
         tier=outcome.tier,
         status=outcome.status,
@@ -285,6 +288,16 @@ def _entry(outcome: Outcome) -> Entry:
         data=outcome.data,
         problems=outcome.problems,
         cause=outcome.cause,
+    )
+    seen = outcome.data
+    if not isinstance(seen, ProbeSample):
+        return entry
+    return replace(
+        entry,
+        data=replace(seen, histograms=(), records=(), stacks=()),
+        histograms=seen.histograms,
+        events=seen.records,
+        stacks=seen.stacks,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from collectors.base import Collector, discover
+from collectors.bpf.model import ProbeSample
 from exporter.report import Report
 
 _TITLE = "sysdx report"
@@ -31,13 +32,13 @@ def report_schema() -> dict[str, Any]:
     Describe a report.
 
     Returns:
-        A JSON Schema in which each part's `data` is the sample of a collector.
+        A JSON Schema in which each part's `data` is the sample of a collector or a probe.
 
     """
     schema = TypeAdapter(Report).json_schema(mode="serialization")
     definitions: dict[str, Any] = schema["$defs"]
     choices: list[dict[str, Any]] = [{"type": "null"}]
-    for name, kind in sample_types().items():
+    for name, kind in {**sample_types(), "probe": ProbeSample}.items():
         sample = TypeAdapter(kind).json_schema(
             mode="serialization", ref_template="#/$defs/" + name + ".{model}"
         )

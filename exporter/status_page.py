@@ -49,6 +49,7 @@ class ServiceState:
         collectors: Name, status (or ABSENT) and reason of each collector in its last turn.
         config_problem: Why the last reload failed, None when it did not.
         stopping: True once the service was told to stop.
+        running_seconds_left: Rest of the running sweep's window [s].
 
     """
 
@@ -62,6 +63,7 @@ class ServiceState:
     collectors: Sequence[tuple[str, str, str | None]]
     config_problem: str | None
     stopping: bool
+    running_seconds_left: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

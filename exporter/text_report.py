@@ -9,6 +9,7 @@ from analysis.model import Culprit, Recommendation
 from analysis.text import percent
 from exporter.layout import WIDTH, grid, paragraph, safe
 from exporter.report import DatedAnomaly, Report, Summary
+from exporter.text_probes import probe_tables
 from exporter.text_use import measure, process_table, use_table
 
 _INDENT = "  "
@@ -29,7 +30,8 @@ def text(
 
     Returns:
         The verdict, anomalies with culprits and evidence, advice, the score
-        with its deductions, the USE table, and what could not be read.
+        with its deductions, the USE table, what eBPF probes saw, and what could
+        not be read.
 
     """
     summary = report.summary
@@ -42,6 +44,7 @@ def text(
         _score(summary, width),
         use_table(report, summary.resources, width, focus),
         process_table(report, width) if processes else "",
+        probe_tables(report, width),
         _gaps(report, width),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -345,8 +345,10 @@ def _error(
 
 def _not_yet(state: ServiceState) -> _Reply:
     """Say when the first report is due."""
-    seconds = _DEFAULT_RETRY if state.next_sweep_seconds is None else state.next_sweep_seconds
-    wait = max(1, math.ceil(seconds))
+    due = state.next_sweep_seconds
+    if state.running_profile is not None:
+        due = state.running_seconds_left
+    wait = max(1, math.ceil(_DEFAULT_RETRY if due is None else due))
     if state.running_profile is not None:
         sentence = f"The first sweep ({state.running_profile}) is running; ask again in {wait} s."
     elif state.next_sweep_seconds is None:

@@ -32,12 +32,14 @@ class Kernel:
         notes: Mapping[str, tuple[str, ...]] | None = None,
         user_symbol: Callable[[int, int], bytes] = lambda _address, _pid: b"",
         kernel_symbol: Callable[[int], bytes] = lambda _address: b"",
+        forget_symbols: Callable[[int], None] = lambda _pid: None,
     ) -> None:
         self.tracefs = tracefs
         self.notes = dict(notes or {})
         self._module = module
         self._user_symbol = user_symbol
         self._kernel_symbol = kernel_symbol
+        self._forget_symbols = forget_symbols
         self._names: dict[tuple[int, int], str] = {}
 
     def counts(self, name: str) -> list[int]:
@@ -155,6 +157,17 @@ class Kernel:
         if key not in self._names:
             self._names[key] = label(self._user_symbol(address, pid) or b"[unknown]", 120)
         return self._names[key]
+
+    def forget(self, pid: int) -> None:
+        """
+        Free what is kept of a program's names: half a megabyte and more for each.
+
+        Args:
+            pid: Of the process.
+
+        """
+        self._forget_symbols(pid)
+        self._names = {key: name for key, name in self._names.items() if key[1] != pid}
 
     def kernel_name(self, address: int) -> str:
         """

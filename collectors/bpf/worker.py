@@ -237,6 +237,7 @@ class Worker:
             notes={name: planned.notes for name, planned in running.items()},
             user_symbol=lambda address, pid: bpf.sym(address, pid, show_module=False),
             kernel_symbol=bpf.ksym,
+            forget_symbols=self._forget_symbols,
         )
         rings = [r for r in self.recorders.values() if r.ring is not None]
         if not _told(None):
@@ -269,6 +270,12 @@ class Worker:
         own = sum(size for table, size in sizes.items() if table.startswith(f"{name}_"))
         notes = (*self.kernel.notes.get(name, ()), *sample.notes)
         _say("sample", probe=name, sample=asdict(replace(sample, map_bytes=own, notes=notes)))
+
+    def _forget_symbols(self, pid: int) -> None:
+        """Free bcc's symbols of a process; it keeps them as long as it lives."""
+        cache = self.bcc.BPF._sym_caches.pop(pid, None)  # noqa: SLF001  there is no other way
+        if cache is not None:
+            self._lib.bcc_free_symcache(cache.cache, pid)
 
     def _map_sizes(self, bpf: Any) -> dict[str, int]:
         """Read the kernel memory of each map."""

@@ -258,8 +258,10 @@ def test_a_configuration_cannot_be_changed_by_accident() -> None:
         config.web.max_connections = 3  # type: ignore[misc]
 
 
-def test_the_probes_are_the_eleven_and_the_focus_covers_every_resource() -> None:
-    assert len(PROBES) == 11
+def test_deep_sweeps_have_eleven_probes_and_the_focus_covers_every_resource() -> None:
+    profiles = Config().profiles
+    assert len(set(profiles.deep.probes)) == 11
+    assert set(profiles.standard.probes) < set(profiles.deep.probes) < PROBES
     assert set(FOCUS) == {"stacks", "all", *RESOURCES}
 
 

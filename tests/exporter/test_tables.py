@@ -12,6 +12,7 @@ import pytest
 
 from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
+from collectors.bpf.probe import discover as probes
 from collectors.cpu import CpuSample
 from collectors.model import Cause, Unavailable
 from exporter import doctor as module
@@ -96,14 +97,20 @@ def test_doctor_tells_of_a_locked_kernel(found, tmp_path):
     assert any(line[:2] == ["lockdown", "refused"] for line in found()[0])
 
 
-def test_doctor_names_the_probes_of_enabled_profiles(found):
-    shown = found()[1]
-    assert "the deep profile names runqlat, runqlen" in shown
-    profiles = Config().profiles
-    quiet = profiles.model_copy(
-        update={"deep": profiles.deep.model_copy(update={"enabled": False})}
+@pytest.mark.skipif(os.geteuid() != 0, reason="eBPF needs root")
+def test_doctor_tries_every_probe_and_names_the_sweeps_that_run_it():
+    shown = doctor(Orchestrator({}, Paths()), {}, Config())
+    lines = {line.split()[0]: line.split(None, 2)[1:] for line in shown.splitlines() if line}
+    assert {name: lines[name][0] for name in probes()} == dict.fromkeys(probes(), "ok")
+    assert lines["runqlat"][1] == "runs in standard sweeps"
+    assert lines["profile"][1] == "runs in deep sweeps"
+    assert lines["syscount"][1] == "no profile names it"
+
+
+def test_doctor_tries_no_probe_for_another_host(found):
+    assert ["probes", "not", "tried  they examine the kernel that runs here, not another host"] in (
+        found()[0]
     )
-    assert "the deep profile" not in found(config=Config(profiles=quiet))[1]
 
 
 def test_bcc_that_is_something_else_is_not_taken_for_it(tmp_path):

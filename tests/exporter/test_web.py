@@ -266,16 +266,22 @@ def test_an_unknown_profile_is_400_and_names_the_allowed(service: Service, query
     ("seconds", "running", "retry", "words"),
     [
         (41.3, None, "42", "due in 42 s"),
-        (0.0, "quick", "1", "(quick) is running"),
+        (82.0, "quick", "8", "(quick) is running; ask again in 8 s"),
         (-3.0, None, "1", "due in 1 s"),
         (None, None, "10", "no sweep is due"),
-        (None, "deep", "10", "(deep) is running"),
+        (None, "deep", "8", "(deep) is running"),
     ],
 )
 def test_before_the_first_sweep_a_report_is_503_and_says_when_to_come_back(
     service: Service, seconds: float | None, running: str | None, retry: str, words: str
 ) -> None:
-    service.state = replace(STATE, ready=False, next_sweep_seconds=seconds, running_profile=running)
+    service.state = replace(
+        STATE,
+        ready=False,
+        next_sweep_seconds=seconds,
+        running_profile=running,
+        running_seconds_left=7.4,
+    )
     for path in ("/report", "/report?profile=deep", "/-/ready"):
         answer = service.ask(path)
         assert answer.status == 503
