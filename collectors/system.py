@@ -6,8 +6,9 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from collectors.base import Context, collector
+from collectors.base import Context, Paths, collector
 from collectors.text import decimal, label, natural_or_none
 
 _TEXT = 128
@@ -39,6 +40,7 @@ class SystemSample:
         machine_id_hash: Stays with the installation; machine-id(5) asks to keep the id itself.
         uptime_seconds: Since boot [s].
         cpus: CPUs that are online.
+        cores: Physical cores behind them; None when unknown, or for another host's /proc.
         cpu_model: As the processor calls itself.
         memory_bytes: Usable memory [bytes].
         page_size: Of memory [bytes].
@@ -60,6 +62,7 @@ class SystemSample:
     machine_id_hash: str | None
     uptime_seconds: float | None
     cpus: int | None
+    cores: int | None
     cpu_model: str | None
     memory_bytes: int | None
     page_size: int
@@ -125,14 +128,13 @@ def collect(ctx: Context) -> SystemSample:
     Source:
         uname(2), /proc/sys/kernel/{random/boot_id,tainted}, /proc/uptime,
         /proc/cpuinfo, /proc/meminfo, /etc/os-release, /etc/machine-id,
-        /sys/class/dmi/id.
+        /sys/class/dmi/id; psutil for physical cores.
 
     """
     proc = ctx.paths.proc
     name = os.uname()
     fixed = ctx.memory.setdefault("fixed", None) or _fixed(ctx)
     ctx.memory["fixed"] = fixed
-    uptime = (ctx.try_read(proc / "uptime") or b"").split()
     return SystemSample(
         hostname=label(_line(ctx, proc / "sys/kernel/hostname") or name.nodename, _TEXT),
         os=fixed["os"],
@@ -141,8 +143,9 @@ def collect(ctx: Context) -> SystemSample:
         arch=name.machine,
         boot_id=fixed["boot_id"],
         machine_id_hash=fixed["machine_id_hash"],
-        uptime_seconds=decimal(uptime[0]) if uptime else None,
+        uptime_seconds=_uptime(ctx),
         cpus=_online(ctx),
+        cores=fixed["cores"],
         cpu_model=fixed["cpu_model"],
         memory_bytes=_memory(ctx),
         page_size=os.sysconf("SC_PAGE_SIZE"),
@@ -155,7 +158,7 @@ def collect(ctx: Context) -> SystemSample:
     )
 
 
-def _fixed(ctx: Context) -> dict[str, str | None]:
+def _fixed(ctx: Context) -> dict[str, Any]:
     """Read what stays until the next boot."""
     proc, dmi = ctx.paths.proc, ctx.paths.sys / "class/dmi/id"
     release = ctx.try_read(ctx.paths.root / "etc/os-release")
@@ -167,9 +170,18 @@ def _fixed(ctx: Context) -> dict[str, str | None]:
         "boot_id": _line(ctx, proc / "sys/kernel/random/boot_id"),
         "machine_id_hash": _hash(_line(ctx, ctx.paths.root / "etc/machine-id")),
         "cpu_model": parse_cpu_model(model) if model else None,
+        "cores": _cores() if ctx.paths == Paths() else None,
         "vendor": _line(ctx, dmi / "sys_vendor"),
         "product": _line(ctx, dmi / "product_name"),
     }
+
+
+def _cores() -> int | None:
+    """Count the physical cores; psutil knows the ways of all kernels, and asks this host's only."""
+    import psutil  # here, because only the first sweep needs it
+
+    cores: int | None = psutil.cpu_count(logical=False)
+    return cores or None
 
 
 def _hash(machine_id: str | None) -> str | None:
@@ -183,6 +195,15 @@ def _line(ctx: Context, path: Path) -> str | None:
     """Read a file of one line; None when it is missing or empty."""
     raw = (ctx.try_read(path, limit=4096) or b"").strip()
     return label(raw, _TEXT) if raw else None
+
+
+def _uptime(ctx: Context) -> float | None:
+    """Read the time since boot [s]."""
+    fields = (ctx.try_read(ctx.paths.proc / "uptime") or b"").split()
+    try:
+        return decimal(fields[0]) if fields else None
+    except ValueError:
+        return None
 
 
 def _online(ctx: Context) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from collectors.base import discover
-from exporter import diff, diff_text, flamegraph, logs, tables
+from exporter import diff, diff_text, flamegraph, logs, malloc, tables
 from exporter.app import Service, Source, collectors, options, paths
 from exporter.config import ConfigError
 from exporter.config_model import FOCUS
@@ -226,6 +226,7 @@ def _source(args: argparse.Namespace) -> Source:
 
 def _serve(args: argparse.Namespace) -> int:
     """Run the exporter until a signal comes."""
+    malloc.share_one_arena()
     service = Service(_source(args))
     logs.begin(args.log_level or service.config.log.level, service.config.log.format)
     try:

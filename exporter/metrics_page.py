@@ -254,4 +254,6 @@ def render(pages: Sequence[object]) -> tuple[bytes, bytes]:
     registry = CollectorRegistry(auto_describe=False)
     for page in pages:
         registry.register(page)  # type: ignore[arg-type]
-    return generate_latest(registry), generate_openmetrics(registry)  # type: ignore[no-untyped-call]
+    # All names are plain, so that there is nothing to escape; checking each took half the time.
+    openmetrics = generate_openmetrics(registry, escaping="allow-utf-8")  # type: ignore[no-untyped-call]
+    return generate_latest(registry), openmetrics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
@@ -74,7 +73,7 @@ int main(void)
 }
 """
     binary = programs.compiled(tmp_path, source, "-pthread")
-    os.rename(binary, tmp_path / "many-threads")
+    binary.rename(tmp_path / "many-threads")
     code = f"""
 import subprocess
 for _ in range(11):

@@ -1,0 +1,74 @@
+"""Interrupts of devices against /proc/interrupts."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+READS = 499
+
+
+def interrupts():
+    """Read how often each handler ran: by name, over all its lines."""
+    header, *lines = Path("/proc/interrupts").read_text().splitlines()
+    cpus, told = len(header.split()), {}
+    for line in lines:
+        number, *words = line.split()
+        if number[:-1].isdigit():
+            # All handlers that share a line run.
+            actions = Path(f"/sys/kernel/irq/{number[:-1]}/actions").read_text().strip()
+            for name in filter(None, actions.split(",")):
+                told[name] = told.get(name, 0) + sum(map(int, words[:cpus]))
+    return told
+
+
+@pytest.fixture
+def reads(tmp_path):
+    """Read from a real disk, past the cache."""
+    file = tmp_path / "data"
+    file.write_bytes(os.urandom(4096 * READS))
+    os.sync()
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_DIRECT)
+    except OSError:
+        pytest.skip("no disk below the temporary folder")
+    block = mmap.mmap(-1, 4096)
+
+    def load():
+        before = interrupts()
+        for number in range(READS):
+            os.preadv(handle, [block], 4096 * number)
+        return before, interrupts()
+
+    yield load
+    os.close(handle)
+
+
+def test_counts_lie_between_those_of_the_kernel_around_and_within_the_window(observe, reads):
+    outside = interrupts()
+    result = observe("hardirqs", load=reads)
+    seen, (before, after), end = result["hardirqs"], result.told, interrupts()
+    counts = {h.labels["irq"]: h.count for h in seen.histograms}
+    least = {name: after[name] - before[name] for name in after}
+    most = {name: end[name] - outside[name] for name in end}
+    assert set(counts) <= {name for name, count in most.items() if count}
+    assert [n for n in least if not least[n] <= counts.get(n, 0) <= most[n]] == []
+    assert max(least.values()) > READS // 10, "there was no load"
+    assert seen.events == sum(counts.values())
+    assert seen.lost == 0
+
+
+def test_times_are_possible_and_agree_with_each_other(observe, reads):
+    seen = observe("hardirqs", load=reads)["hardirqs"]
+    assert 0 < seen.values["seconds"] < seen.window_seconds * os.cpu_count()
+    for histogram in seen.histograms:
+        assert sum(b.count for b in histogram.buckets) == histogram.count
+        lower = sum(b.le / 2 * b.count for b in histogram.buckets)
+        assert lower <= histogram.sum <= 2 * lower
+    assert sum(h.sum for h in seen.histograms) == pytest.approx(seen.values["seconds"])
+    assert [h.count for h in seen.histograms] == sorted(
+        (h.count for h in seen.histograms), reverse=True
+    )

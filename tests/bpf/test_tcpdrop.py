@@ -1,0 +1,94 @@
+"""Dropped packets and their reasons, against the counters of the stack and of a queue."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from collectors.bpf.probes.tcpdrop import BENIGN, classify
+from tests.bpf.net import V4, V6, every_record, net, told_of
+
+__all__ = ["every_record", "net"]
+
+DATAGRAMS = 7
+REFUSED = 19
+
+
+def count(rows, **wanted):
+    return sum(row["count"] for row in told_of(rows, **wanted))
+
+
+@pytest.mark.parametrize(("to", "protocol", "counter"), [
+    (V4["b"], "ipv4", "UdpNoPorts"), (V6["b"], "ipv6", "Udp6NoPorts"),
+])  # fmt: skip
+def test_each_datagram_to_a_closed_port_is_a_drop(
+    net, every_record, observe, to, protocol, counter
+):
+    code = """
+    s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM)
+    ready()
+    for _ in range(times): s.sendto(b"x", (to, 6999))
+    """
+    client = net.start("a", code, to=to, times=DATAGRAMS)
+    with net.counted("b") as counts:
+        seen = observe("tcpdrop", load=client.run)["tcpdrop"]
+    told = count(seen.tops["reason"], reason="NO_SOCKET", carried="udp", protocol=protocol)
+    assert told == DATAGRAMS == counts[counter]
+    assert seen.values["dropped"] == sum(row["count"] for row in seen.tops["reason"])
+
+
+def test_each_refused_connect_is_a_drop_of_tcp(net, every_record, observe):
+    code = """
+    def refused():
+        try: dial(to, 7999)
+        except ConnectionRefusedError: return
+    ready()
+    for _ in range(times): refused()
+    """
+    client = net.start("a", code, to=V4["b"], times=REFUSED)
+    with net.counted("b") as counts:
+        seen = observe("tcpdrop", load=client.run)["tcpdrop"]
+    assert counts["TcpOutRsts"] == REFUSED
+    # Other programs on this host may be refused too.
+    told = count(seen.tops["reason"], reason="NO_SOCKET", carried="tcp", protocol="ipv4")
+    assert told >= REFUSED
+    assert {row["function"] for row in told_of(seen.tops["reason"], carried="tcp")} >= {
+        "tcp_v4_rcv"
+    }
+
+
+def test_what_a_full_queue_drops_is_told_with_its_reason(net, every_record, observe):
+    code = """
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ready()
+    for _ in range(997): s.sendto(b"x" * 1200, (to, 6999))
+    """
+    client = net.start("a", code, to=V4["b"])
+    net.shape("a", "1mbit", latency="20ms")
+    seen = observe("tcpdrop", load=client.run)["tcpdrop"]
+    said = net.inside("a", "tc", "-s", "qdisc", "show", "dev", "wire-a")
+    dropped = int(re.search(r"dropped (\d+)", said)[1])
+    told = [r for r in seen.tops["reason"] if r["reason"].startswith("QDISC_")]
+    assert sum(row["count"] for row in told) == dropped > 500
+    assert {row["carried"] for row in told} == {"udp"}
+
+
+def test_a_healthy_conversation_drops_nothing(net, every_record, observe):
+    net.start("b", "listener = listen(7000)\nready()\n"
+              "for _ in range(5):\n    s, _ = listener.accept(); drain(s); s.close()\n").go()  # fmt: skip
+    code = """
+    ready()
+    for _ in range(5):
+        s = dial(to, 7000); s.sendall(b"x" * 1_000_003); s.shutdown(1); drain(s); s.close()
+    """
+    client = net.start("a", code, to=V4["b"])
+    seen = observe("tcpdrop", load=client.run)["tcpdrop"]
+    others = ("NO_SOCKET",)  # from whatever else this host does meanwhile
+    assert [row for row in seen.tops["reason"] if row["reason"] not in others] == []
+
+
+def test_reasons_without_a_loss_are_apart():
+    assert {classify(reason) for reason in BENIGN} == {"benign"}
+    assert classify("NOT_SPECIFIED") == "unspecified"
+    assert classify("NO_SOCKET") == classify("a later kernel's") == classify("99") == "dropped"
