@@ -90,7 +90,7 @@ _OWN: tuple[Family, ...] = (
         "Utilization of a resource in each sample interval of all sweeps since start; "
         "for a resource of devices, of its busiest device.",
         ("resource",),
-        8 * 14,
+        8 * 9,
     ),
     _of_sweep(
         "sysdx_resource_saturation_ratio",
@@ -137,7 +137,8 @@ _OWN: tuple[Family, ...] = (
     _of_self(
         "sysdx_anomaly_transitions_total",
         COUNTER,
-        "How often a rule's anomaly was raised or cleared since start.",
+        "How often a rule's anomaly was raised or cleared since start; absent for rules that "
+        "have not been.",
         ("rule",),
         256,
     ),
@@ -247,8 +248,7 @@ _OWN: tuple[Family, ...] = (
     _of_self(
         "sysdx_probe_map_memory_bytes",
         GAUGE,
-        "Kernel memory that an eBPF probe's maps took in its last window; nothing between.",
-        ("probe",),
+        "Kernel memory of all eBPF maps in the last window that had probes; none between.",
     ),
     _of_self("sysdx_build_info", INFO, "The running version.", ("version", "python")),
     _of_self(
@@ -292,5 +292,6 @@ def _of_probes() -> tuple[Family, ...]:
 FAMILIES = (*_OWN, *_of_probes())
 BY_NAME = {family.name: family for family in FAMILIES}
 
-UTILIZATION_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-SWEEP_BUCKETS = (1.0, 5.0, 10.0, 10.5, 11.0, 12.0, 15.0, 30.0, 31.0, 33.0, 60.0, 62.0, 90.0, 180.0)
+UTILIZATION_BUCKETS = (0.05, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
+# Around the default profiles' durations, and their timeouts.
+SWEEP_BUCKETS = (1.0, 10.5, 12.0, 31.0, 33.0, 61.0, 64.0, 90.0, 180.0)

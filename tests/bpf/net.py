@@ -124,12 +124,17 @@ class Net:
             self.ip(end, "addr", "add", f"{V6[end]}/64", "dev", WIRE + end, "nodad")
             self.ip(end, "link", "set", "lo", "up")
             self.ip(end, "link", "set", WIRE + end, "up")
-        # Until the link-local addresses are there and the neighbours know each other.
-        time.sleep(0.5)
-        for to in (V4["b"], V6["b"]):
-            program = self.start("a", "ready(); socket.socket(ipv, 2).sendto(b'', (to, 9))",
-                                 to=to, ipv=10 if ":" in to else 2)  # fmt: skip
-            program.run()
+        self._acquaint()
+
+    def _acquaint(self):
+        """Wait until the neighbours know each other and what they said for that has arrived."""
+        code = "ready(); socket.socket(ipv, socket.SOCK_DGRAM).sendto(b'', (to, 9))"
+        for to, ipv in ((V4["b"], 2), (V6["b"], 10)):
+            self.start("a", code, to=to, ipv=ipv).run()
+        deadline = time.monotonic() + 10
+        while not all(self.nstat("b")[name] for name in ("UdpNoPorts", "Udp6NoPorts")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def remove(self):
         for program in self._programs:

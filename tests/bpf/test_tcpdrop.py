@@ -15,6 +15,15 @@ DATAGRAMS = 7
 REFUSED = 19
 
 
+SERVER = """
+listener = listen(7000)
+ready()
+for _ in range(5):
+    s, _ = listener.accept()
+    drain(s); s.close()
+"""
+
+
 def count(rows, **wanted):
     return sum(row["count"] for row in told_of(rows, **wanted))
 
@@ -75,8 +84,7 @@ def test_what_a_full_queue_drops_is_told_with_its_reason(net, every_record, obse
 
 
 def test_a_healthy_conversation_drops_nothing(net, every_record, observe):
-    net.start("b", "listener = listen(7000)\nready()\n"
-              "for _ in range(5):\n    s, _ = listener.accept(); drain(s); s.close()\n").go()  # fmt: skip
+    net.start("b", SERVER).go()
     code = """
     ready()
     for _ in range(5):

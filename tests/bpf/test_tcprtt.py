@@ -34,8 +34,8 @@ def talk(to, family):
     s.recv(1)
     time.sleep(0.4)
     port = s.getsockname()[1]
-    said = subprocess.run(["ss", "-tin", "sport", "=", ":%d" % port], capture_output=True, text=True)
-    (rtt,) = [w for w in said.stdout.split() if w.startswith("rtt:")]
+    said = subprocess.run(["ss", "-tin", "sport", "=", ":%d" % port], stdout=subprocess.PIPE)
+    (rtt,) = [w for w in said.stdout.decode().split() if w.startswith("rtt:")]
     s.recv(1)
     return {"port": port, "seconds": float(rtt[4:].split("/")[0]) / 1e3}
 ready()
@@ -72,8 +72,8 @@ def test_the_slow_connection_comes_first_and_remotes_add_up(net, every_record, o
     # The same bytes once over the slow cable and once inside of the namespace.
     code = f"""
     import textwrap
-    exec({SERVER.split("ready()")[0]!r})
-    {CLIENT.split("ready()")[0].replace(chr(10), chr(10) + "    ")}
+    exec({SERVER.split("ready()", maxsplit=1)[0]!r})
+    {CLIENT.split("ready()", maxsplit=1)[0].replace(chr(10), chr(10) + "    ")}
     ready()
     told["slow"] = [talk(to, socket.AF_INET) for _ in range(2)]
     told["fast"] = talk("127.0.0.1", socket.AF_INET)

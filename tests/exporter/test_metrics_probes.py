@@ -52,7 +52,7 @@ def test_windows_add_up_with_an_exact_sum_and_upper_edges():
     assert seen["sysdx_probe_observed_seconds_total", "runqlat"] == 20
     assert seen["sysdx_probe_events_total", "runqlat"] == 9
     assert seen["sysdx_probe_lost_events_total", "runqlat"] == 2
-    assert seen["sysdx_probe_map_memory_bytes", "runqlat"] == 4096
+    assert seen["sysdx_probe_map_memory_bytes",] == 4096
     assert seen["sysdx_probe_available", "runqlat", "ok"] == 1
     assert seen["sysdx_probe_available", "cachestat", "no_btf"] == 0
 

@@ -6,7 +6,7 @@ Missed: how long a connection lived that was there before the probe was attached
 its bytes are told); who had an accepted one that the other side cut off; connections that outlive
 the window; TIME_WAIT, in which no connection is left. The owner is who connected or, on the
 accepting side, who closed. Values: `connections` that ended, `unknown_start`, `sent_bytes` and
-`received_bytes` of payload over their whole lives, repeats not counted. Without type information
+`received_bytes` over their whole lives: payload that arrived and was acknowledged. Without type information
 (BTF) no bytes and no retransmits. Tops: remote addresses, programs and ports by bytes. Records:
 single connections.
 Kernels: all with this tracepoint, 4.16 and later.
@@ -29,8 +29,22 @@ _UNKNOWN = 2**64 - 1
 _SIDES = {0: None, 1: "connected", 2: "accepted"}
 _COUNTS = ("connections", "unknown_start", "sent_bytes", "received_bytes")
 
+_OFFSETS = {
+    "TCPLIFE_ACKED": ("tcp_sock.bytes_acked",),
+    "TCPLIFE_SENT": ("tcp_sock.bytes_sent",),
+    "TCPLIFE_AGAIN": ("tcp_sock.bytes_retrans",),
+    "TCPLIFE_WRITTEN": ("tcp_sock.write_seq",),
+    "TCPLIFE_UNACKED": ("tcp_sock.snd_una",),
+    "TCPLIFE_RECEIVED": ("tcp_sock.bytes_received",),
+    "TCPLIFE_SEGMENTS": ("tcp_sock.total_retrans",),
+    "TCPLIFE_FLAGS": ("sock_common.skc_flags",),
+}
+
 _SHARED = (
-    family_maps("tcplife")
+    # Bytes need all offsets: none of them makes sense without the others.
+    "#if " + " && ".join(f"defined({macro})" for macro in _OFFSETS) + "\n"
+    "#define TCPLIFE_BYTES 1\n#endif\n"
+    + family_maps("tcplife")
     + counters("tcplife_seen", *_COUNTS, "lost")
     + r"""
 struct tcplife_life { u64 at; u32 pid; u16 owner, side; char comm[16]; };
@@ -63,7 +77,7 @@ static __always_inline void tcplife_establish(u64 socket, int before)
 {
     struct tcplife_life *known = tcplife_lives.lookup(&socket), life = {.side = 2};
     u64 now = bpf_ktime_get_ns();
-    if (known && before == 2) {
+    if (known && known->side == 1 && !known->at) {
         known->at = now;
         return;
     }
@@ -95,34 +109,52 @@ static __always_inline int tcplife_told(u32 owner)
 #endif
 }
 
-static __always_inline u64 tcplife_read(u64 socket, u64 offset)
+static __always_inline u64 tcplife_read(u64 socket, u64 offset, u32 size)
 {
     u64 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)(socket + offset));
+    bpf_probe_read_kernel(&value, size, (void *)(socket + offset));
     return value;
 }
 
-static __always_inline void tcplife_bytes(u64 socket, struct tcplife_record *record)
+#ifdef TCPLIFE_BYTES
+/* Payload that the other side has acknowledged: a SYN and a FIN count as a byte each, but the
+   SYN only of who connected. */
+static __always_inline u64 tcplife_sent(u64 socket, u32 before, u32 side)
+{
+    u64 acked = tcplife_read(socket, TCPLIFE_ACKED, 8);
+    u64 sent = tcplife_read(socket, TCPLIFE_SENT, 8) - tcplife_read(socket, TCPLIFE_AGAIN, 8);
+    u32 next = tcplife_read(socket, TCPLIFE_WRITTEN, 4);
+    if (before != 1 && before != 8 && next == (u32)tcplife_read(socket, TCPLIFE_UNACKED, 4))
+        acked -= 1;
+    if (side == 1)
+        acked -= 1;
+    /* Without losses in this host's own queue this is the same, and knows of no SYN. */
+    return side || acked < sent ? acked : sent;
+}
+
+/* A FIN that came in counts as a byte; then the second flag, SOCK_DONE, is set. */
+static __always_inline u64 tcplife_received(u64 socket)
+{
+    u64 fin = tcplife_read(socket, TCPLIFE_FLAGS, 8) >> 1 & 1;
+    return tcplife_read(socket, TCPLIFE_RECEIVED, 8) - fin;
+}
+#endif
+
+static __always_inline void tcplife_bytes(u64 socket, u32 before, struct tcplife_record *record)
 {
     record->sent = record->received = (u64)-1;
-#ifdef TCPLIFE_RETRANS
-    bpf_probe_read_kernel(&record->segments, 4, (void *)(socket + TCPLIFE_RETRANS));
-#endif
-#if defined(TCPLIFE_SENT) && defined(TCPLIFE_SENT_AGAIN)
-    record->sent = tcplife_read(socket, TCPLIFE_SENT) - tcplife_read(socket, TCPLIFE_SENT_AGAIN);
+#ifdef TCPLIFE_BYTES
+    record->segments = tcplife_read(socket, TCPLIFE_SEGMENTS, 4);
+    record->sent = tcplife_sent(socket, before, record->side);
+    record->received = tcplife_received(socket);
     tcplife_seen_count(TCPLIFE_SEEN_SENT_BYTES, record->sent);
-#endif
-#if defined(TCPLIFE_RECEIVED) && defined(TCPLIFE_FLAGS)
-    /* A FIN that came in counts as a byte; then the second flag, SOCK_DONE, is set. */
-    u64 fin = tcplife_read(socket, TCPLIFE_FLAGS) >> 1 & 1;
-    record->received = tcplife_read(socket, TCPLIFE_RECEIVED) - fin;
     tcplife_seen_count(TCPLIFE_SEEN_RECEIVED_BYTES, record->received);
 #endif
 }
 
-static __always_inline void tcplife_tell(u64 socket, struct tcplife_record *record)
+static __always_inline void tcplife_tell(u64 socket, u32 before, struct tcplife_record *record)
 {
-    tcplife_bytes(socket, record);
+    tcplife_bytes(socket, before, record);
     tcplife_seen_count(TCPLIFE_SEEN_CONNECTIONS, 1);
     if (record->took == (u64)-1)
         tcplife_seen_count(TCPLIFE_SEEN_UNKNOWN_START, 1);
@@ -163,7 +195,7 @@ _CHANGE = r"""
     record.owner = own.owner;
     record.side = own.side;
     __builtin_memcpy(record.comm, own.comm, sizeof(record.comm));
-    tcplife_tell(socket, &record);
+    tcplife_tell(socket, args->oldstate, &record);
 """
 
 
@@ -254,13 +286,7 @@ PROBE = Probe(
     recorder=TcplifeRecorder,
     shared=_SHARED,
     parts=(Part("sock:inet_sock_set_state", _CHANGE, _FIELDS),),
-    optional_offsets={
-        "TCPLIFE_SENT": ("tcp_sock.bytes_sent",),
-        "TCPLIFE_SENT_AGAIN": ("tcp_sock.bytes_retrans",),
-        "TCPLIFE_RECEIVED": ("tcp_sock.bytes_received",),
-        "TCPLIFE_RETRANS": ("tcp_sock.total_retrans",),
-        "TCPLIFE_FLAGS": ("sock_common.skc_flags",),
-    },
+    optional_offsets=_OFFSETS,
     families=(
         Family(
             _FAMILY,
