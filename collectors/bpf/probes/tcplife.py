@@ -6,9 +6,9 @@ Missed: how long a connection lived that was there before the probe was attached
 its bytes are told); who had an accepted one that the other side cut off; connections that outlive
 the window; TIME_WAIT, in which no connection is left. The owner is who connected or, on the
 accepting side, who closed. Values: `connections` that ended, `unknown_start`, `sent_bytes` and
-`received_bytes` over their whole lives: payload that arrived and was acknowledged. Without type information
-(BTF) no bytes and no retransmits. Tops: remote addresses, programs and ports by bytes. Records:
-single connections.
+`received_bytes` over their whole lives: payload that arrived and was acknowledged. Without type
+information (BTF) no bytes and no retransmits. Tops: remote addresses, programs and ports by
+bytes. Records: single connections.
 Kernels: all with this tracepoint, 4.16 and later.
 """
 
