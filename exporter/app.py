@@ -207,17 +207,26 @@ class Service:
             OSError: When the address cannot be listened on.
 
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, lambda *_: self._hang_up.set())
+        woken = self._catch_signals()
         self.web.start()
         log.info("listening on http://%s", self.web.address)
         self.scheduler.start()
-        while not self.stopping.wait(0.2):
+        while not self.stopping.is_set():
+            woken.recv(64)
             if self._hang_up.is_set():
                 self._hang_up.clear()
                 self.reload()
         self._finish()
+
+    def _catch_signals(self) -> socket.socket:
+        """Answer signals, and give what the main thread can sleep on until one comes."""
+        woken, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.detach(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, lambda *_: self._hang_up.set())
+        return woken
 
     def _stop(self, number: int, _: object) -> None:
         """Answer a signal to stop; a second one ends the program on the spot."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import platform
 import resource
 import threading
@@ -22,17 +21,14 @@ from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
 from exporter.metrics_catalog import SWEEP_BUCKETS, UTILIZATION_BUCKETS
-from exporter.metrics_page import Distribution, Page, render
+from exporter.metrics_page import Distribution, Page, Pages
 from exporter.metrics_totals import Published, Totals
 from exporter.policy import Policy
-from exporter.web import MetricsPages
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SWEEP_OUTCOMES = ("complete", "partial", "cancelled", "failed", "skipped")
-_GZIP_LEVEL = 1
 _KIB = 1024
-_NOTHING = (b"", b"", 0)
 # Room within the page's limit for what the exporter says of itself.
 _SELF_RESERVE = 300
 
@@ -80,11 +76,11 @@ class Exposition:
         self._fresh_until = 0.0
         self._config = (True, clock.wall())
         self._process = prometheus_client.ProcessCollector(registry=None)
-        self._of_sweep: tuple[bytes, bytes, int] = _NOTHING
-        self._pages = MetricsPages(b"", b"", b"", b"")
+        self._of_sweep = Page()
+        self._pages = Pages(())
         self._compose()
 
-    def pages(self) -> MetricsPages:
+    def pages(self) -> Pages:
         """
         Return the pages to serve; nothing is read or collected for it.
 
@@ -96,7 +92,7 @@ class Exposition:
         with self._lock:
             if self._newest is not None and self.stale():
                 self._newest = None
-                self._of_sweep = _NOTHING
+                self._of_sweep = Page()
                 self._compose()
             return self._pages
 
@@ -157,9 +153,7 @@ class Exposition:
             self._running = profile
             # One number changes; rendering everything for it took 4 ms of every sweep's CPU.
             line = f'sysdx_sweep_in_progress{{profile="{profile}"}} '.encode()
-            text = self._pages.text.replace(line + b"0.0", line + b"1.0")
-            openmetrics = self._pages.openmetrics.replace(line + b"0.0", line + b"1.0")
-            self._pages = MetricsPages(text, _pack(text), openmetrics, _pack(openmetrics))
+            self._pages = self._pages.marked(line + b"0.0", line + b"1.0")
 
     def failed(self, profile: str) -> None:
         """
@@ -188,7 +182,7 @@ class Exposition:
 
     def publish(self, published: Published) -> None:
         """
-        Render a sweep's values and show them from now on.
+        Show a sweep's values from now on.
 
         Args:
             published: The report and what belongs to it.
@@ -201,7 +195,7 @@ class Exposition:
             page = Page(self._totals.dropped)
             _add_sweep(page, published, self._policy)
             page.cut(self._policy.max_series - _SELF_RESERVE)
-            self._of_sweep = (*render([page]), page.series())
+            self._of_sweep = page
             self._running = None
             self._compose()
 
@@ -235,16 +229,13 @@ class Exposition:
                 histogram.observe(value)
 
     def _compose(self) -> None:
-        """Render the exporter's own values and put the pages together."""
+        """Gather the exporter's own values and put the page together."""
         page = Page(self._totals.dropped)
         self._add_self(page)
         process = _Ready(tuple(self._process.collect()))
-        series = self._of_sweep[2] + page.series() + process.series()
+        series = self._of_sweep.series() + page.series() + process.series()
         page.add("sysdx_series", series + 1)
-        text, openmetrics = render([page, process])
-        text = self._of_sweep[0] + text
-        openmetrics = self._of_sweep[1].removesuffix(b"# EOF\n") + openmetrics
-        self._pages = MetricsPages(text, _pack(text), openmetrics, _pack(openmetrics))
+        self._pages = Pages((self._of_sweep, page, process))
 
     def _add_self(self, page: Page) -> None:
         """Add what the exporter says of itself."""
@@ -382,8 +373,3 @@ def _utilization_samples(use: ResourceUse) -> tuple[float, ...]:
     rows = [d.utilization.samples for d in use.devices.values() if d.utilization.samples]
     length = min(map(len, rows), default=0)
     return tuple(max(row[i] for row in rows) for i in range(length))
-
-
-def _pack(body: bytes) -> bytes:
-    """Compress a page, the same bytes for the same page."""
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -23,6 +25,7 @@ from collectors.text import label
 from exporter.metrics_catalog import BY_NAME, COUNTER, HISTOGRAM, INFO, Family
 
 OTHER = "other"
+_GZIP_LEVEL = 1
 
 
 @dataclass(slots=True)
@@ -142,7 +145,11 @@ class Page:
             labels: One text per label of the family.
 
         """
-        self._histograms.setdefault(name, {})[tuple(label(text) for text in labels)] = distribution
+        key = tuple(label(text) for text in labels)
+        # A copy: the totals go on counting while this page is served.
+        self._histograms.setdefault(name, {})[key] = replace(
+            distribution, counts=[*distribution.counts]
+        )
 
     def cut(self, most: int) -> None:
         """
@@ -240,20 +247,70 @@ def _histogram(family: Family, group: dict[tuple[str, ...], Distribution]) -> Me
     return metric
 
 
-def render(pages: Sequence[object]) -> tuple[bytes, bytes]:
+class Pages:
     """
-    Write pages out.
+    A page of metrics, written in each form once, when it is first asked for.
+
+    Prometheus asks for one form only, so the others cost nothing.
 
     Args:
-        pages: Objects with a `collect` method.
-
-    Returns:
-        The Prometheus text format, and OpenMetrics.
+        parts: Objects with a `collect` method that give the same whenever they are asked.
+        marks: Pairs of bytes and what stands in their place.
 
     """
-    registry = CollectorRegistry(auto_describe=False)
-    for page in pages:
-        registry.register(page)  # type: ignore[arg-type]
-    # All names are plain, so that there is nothing to escape; checking each took half the time.
-    openmetrics = generate_openmetrics(registry, escaping="allow-utf-8")  # type: ignore[no-untyped-call]
-    return generate_latest(registry), openmetrics
+
+    def __init__(self, parts: Sequence[object], marks: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self._parts = parts
+        self._marks = marks
+
+    def marked(self, old: bytes, new: bytes) -> Pages:
+        """
+        Give the same page with one change.
+
+        Args:
+            old: What is replaced, such as a line.
+            new: What stands in its place.
+
+        Returns:
+            The new page.
+
+        """
+        return Pages(self._parts, (*self._marks, (old, new)))
+
+    @cached_property
+    def text(self) -> bytes:
+        """The Prometheus text format."""
+        return self._with_marks(generate_latest(self._registry()))
+
+    @cached_property
+    def text_gzip(self) -> bytes:
+        """The same, packed."""
+        return _pack(self.text)
+
+    @cached_property
+    def openmetrics(self) -> bytes:
+        """OpenMetrics."""
+        # All names are plain, so that there is nothing to escape; checking each took half the time.
+        written = generate_openmetrics(self._registry(), escaping="allow-utf-8")  # type: ignore[no-untyped-call]
+        return self._with_marks(written)
+
+    @cached_property
+    def openmetrics_gzip(self) -> bytes:
+        """The same, packed."""
+        return _pack(self.openmetrics)
+
+    def _registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry(auto_describe=False)
+        for part in self._parts:
+            registry.register(part)  # type: ignore[arg-type]
+        return registry
+
+    def _with_marks(self, written: bytes) -> bytes:
+        for old, new in self._marks:
+            written = written.replace(old, new)
+        return written
+
+
+def _pack(body: bytes) -> bytes:
+    """Compress a page, the same bytes for the same page."""
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)

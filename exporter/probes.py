@@ -177,8 +177,13 @@ class BpfProbes:
             if self._reaper.is_alive():
                 self._judge_all(Verdict.TIMEOUT, "the worker of an earlier sweep does not end")
                 return
+        try:
+            request = _request(probes, window)
+        except OSError as error:
+            self._judge_all(Verdict.DISABLED, f"nothing to filter by: {error}")
+            return
         for python in self._pythons:
-            if self._start(python, window) is not Verdict.NO_BCC:
+            if self._start(python, request, window) is not Verdict.NO_BCC:
                 return
 
     def finish(self) -> dict[str, Outcome]:
@@ -195,10 +200,10 @@ class BpfProbes:
             turn.child.end()
         return {name: self._outcome(name, turn) for name in self._wanted}
 
-    def _start(self, python: str, window: Window) -> Verdict | None:
+    def _start(self, python: str, request: Mapping[str, Any], window: Window) -> Verdict | None:
         """Start a worker and wait until everything is attached; say what came in the way."""
         started_at, started = clock.wall(), time.monotonic()
-        child = _Child(python, _request(self._wanted, window))
+        child = _Child(python, request)
         self._reaper = child.reaper
         deadline = min(started + COMPILE_BUDGET, window.deadline - window.duration - 1)
         for line in child.lines(window, deadline):
@@ -289,7 +294,7 @@ class BpfProbes:
 
 
 def _request(probes: tuple[str, ...], window: Window) -> dict[str, Any]:
-    """Say what is wanted of a worker."""
+    """Say what is wanted of a worker; raises OSError when the control group is not there."""
     options = window.options
     request = {
         "probes": list(probes),
@@ -297,6 +302,7 @@ def _request(probes: tuple[str, ...], window: Window) -> dict[str, Any]:
         "own": [os.getpid()],
         "pid": options.get("pid"),
         "tops": options.get("top", 10),
+        "records": options.get("records", 200),
     }
     cgroup = options.get("cgroup")
     return request | (_cgroup(str(cgroup)) if cgroup else {})
@@ -304,9 +310,16 @@ def _request(probes: tuple[str, ...], window: Window) -> dict[str, Any]:
 
 def _cgroup(path: str) -> dict[str, int]:
     """Find the id and the depth of a control group (v2), as the kernel's programs see them."""
-    inside = path.removeprefix("/sys/fs/cgroup").strip("/")
-    try:
-        number = (Path("/sys/fs/cgroup") / inside).stat().st_ino
-    except OSError:
-        return {}
+    base = _cgroup2()
+    inside = path.removeprefix(str(base)).strip("/")
+    number = (base / inside).stat().st_ino
     return {"cgroup": number, "cgroup_level": len(inside.split("/")) if inside else 0}
+
+
+def _cgroup2() -> Path:
+    """Find where the version 2 hierarchy is mounted; beside version 1 that is a folder deeper."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        fields, _, kind = line.partition(" - ")
+        if kind.startswith("cgroup2 "):
+            return Path(fields.split()[4])
+    return Path("/sys/fs/cgroup")

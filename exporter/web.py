@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
 from exporter import clock
@@ -49,23 +49,24 @@ _FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL
 _BROWSER = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE")
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsPages:
-    """
-    The metrics page in every form it is served in, rendered once per sweep.
+class MetricsPages(Protocol):
+    """The metrics page in every form it is served in: the same bytes until the next sweep."""
 
-    Attributes:
-        text: Prometheus text format 0.0.4.
-        text_gzip: The same, packed.
-        openmetrics: OpenMetrics 1.0.0.
-        openmetrics_gzip: The same, packed.
+    @property
+    def text(self) -> bytes:
+        """Prometheus text format 0.0.4."""
 
-    """
+    @property
+    def text_gzip(self) -> bytes:
+        """The same, packed."""
 
-    text: bytes
-    text_gzip: bytes
-    openmetrics: bytes
-    openmetrics_gzip: bytes
+    @property
+    def openmetrics(self) -> bytes:
+        """OpenMetrics 1.0.0."""
+
+    @property
+    def openmetrics_gzip(self) -> bytes:
+        """The same, packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class _Reply:
         body: The content.
         content_type: Its media type.
         headers: More headers.
-        packed: The content in gzip, when it is at hand; None lets it be packed here.
+        packed: Whether the content is in gzip already.
 
     """
 
@@ -117,7 +118,7 @@ class _Reply:
     body: bytes
     content_type: str = _JSON
     headers: tuple[tuple[str, str], ...] = ()
-    packed: bytes | None = None
+    packed: bool = False
 
 
 class Application:
@@ -225,10 +226,12 @@ class Application:
 
     def _scrape(self, request: _Request) -> _Reply:
         """Hand out the rendered metrics."""
-        pages = self._metrics()
+        pages, packed = self._metrics(), wants_gzip(request.header("ACCEPT_ENCODING"))
         if wants_openmetrics(request.header("ACCEPT")):
-            return _Reply(200, pages.openmetrics, OPENMETRICS, _VARY, pages.openmetrics_gzip)
-        return _Reply(200, pages.text, TEXT, _VARY, pages.text_gzip)
+            body = pages.openmetrics_gzip if packed else pages.openmetrics
+            return _Reply(200, body, OPENMETRICS, _VARY, packed=packed)
+        body = pages.text_gzip if packed else pages.text
+        return _Reply(200, body, TEXT, _VARY, packed=packed)
 
     def _newest(self, request: _Request) -> _Reply:
         """Hand out the newest report, of any or of one profile."""
@@ -312,11 +315,12 @@ def _encode(reply: _Reply, request: _Request) -> tuple[bytes, list[tuple[str, st
     """Return the body as the client takes it, and all headers."""
     body = reply.body
     headers = [*SECURITY_HEADERS, ("Content-Type", reply.content_type), *reply.headers]
-    can_pack = reply.packed is not None or len(body) >= _WORTH_PACKING
-    if can_pack and not any(name == "Vary" for name, _ in headers):
+    packed, varies = reply.packed, any(name == "Vary" for name, _ in headers)
+    if not varies and len(body) >= _WORTH_PACKING:
         headers.append(("Vary", "Accept-Encoding"))
-    if can_pack and wants_gzip(request.header("ACCEPT_ENCODING")):
-        body = _pack(body) if reply.packed is None else reply.packed
+        packed = wants_gzip(request.header("ACCEPT_ENCODING"))
+        body = _pack(body) if packed else body
+    if packed:
         headers.append(("Content-Encoding", "gzip"))
     headers.append(("Content-Length", str(len(body))))
     return body, headers

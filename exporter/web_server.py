@@ -36,6 +36,7 @@ _MAX_PIPELINED = 16
 # client has not taken yet beside the connection, and no thread waits for it.
 _WATERMARK = 1 << 30  # [bytes]
 _LOOK_INTERVAL = 0.5  # [s] between two looks at the clocks of the connections
+_IDLE = 60.0  # [s] until the next look when there are none
 _STEP = 0.01  # [s]
 _ADDRESS = re.compile(r"(?:\[[^\[\]\s]+\]|[^\[\]\s:]+):(?P<port>[0-9]{1,5})", re.ASCII)
 _LAST_PORT = 65535
@@ -196,7 +197,9 @@ class WebServer:
         """Wait for clients until told to end."""
         next_look = 0.0
         while not self._ended.is_set():
-            wasyncore.loop(timeout=_LOOK_INTERVAL, use_poll=True, map=self._map, count=1)
+            busy = any(listener.active_channels for listener in self._listeners)
+            wait = _LOOK_INTERVAL if busy else _IDLE
+            wasyncore.loop(timeout=wait, use_poll=True, map=self._map, count=1)
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _LOOK_INTERVAL

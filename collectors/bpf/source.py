@@ -137,7 +137,8 @@ class _Missing:
 
     def add(self, verdict: Verdict, text: str, *, optional: bool) -> None:
         """Note it, and reject the probe when it cannot do without."""
-        self.notes.append(text)
+        if text not in self.notes:
+            self.notes.append(text)
         if not optional and self.rejected is None:
             self.rejected = Rejected(verdict, text)
 

@@ -10,8 +10,12 @@ import time
 import pytest
 
 from collectors.bpf.model import Verdict
+from exporter import probes as daemon
 from exporter.orchestrator import Window
 from exporter.probes import BpfProbes
+
+# How many times slower than usual this machine is: an emulated one is.
+SLOW = float(os.environ.get("SYSDX_SLOW", "1"))
 
 
 class Seen(dict):
@@ -21,7 +25,7 @@ class Seen(dict):
 
 
 @pytest.fixture
-def observe():
+def observe(monkeypatch):
     """
     Run probes over a load: observe("runqlat", load=function) gives their samples.
 
@@ -30,17 +34,18 @@ def observe():
     """
     if os.geteuid() != 0:
         pytest.skip("eBPF needs root")
+    # On a busy machine naming takes longer than a cancelled sweep would wait for it.
+    monkeypatch.setattr("exporter.probes.CANCEL_GRACE", 15.0)
 
     def run(*names, load=lambda: None, settle=0.3, deadline=40.0, **options):
         probes = BpfProbes()
         closed = threading.Event()
-        window = Window(
-            "test", deadline, 1.0, time.monotonic() + 2 * deadline + 20, closed, options
-        )
+        last = time.monotonic() + SLOW * (2 * deadline + 20)
+        window = Window("test", SLOW * deadline, 1.0, last, closed, options)
         probes.prepare(names, window)
         bad = {n: v for n, v in probes.verdicts.items() if v[0] is not Verdict.OK}
         assert not bad, bad
-        time.sleep(0.1)
+        time.sleep(SLOW * 0.1)
         told = load()
         time.sleep(settle)
         closed.set()  # ends the window now instead of at its deadline

@@ -109,15 +109,20 @@ MAPPED = """
 import random
 handle = os.open(path, os.O_RDONLY)
 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-area = mmap.mmap(handle, 0, prot=mmap.PROT_READ)
+area = mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE)
 area.madvise(mmap.MADV_RANDOM)
-dice = random.Random(1)
-told["sum"] = sum(area[page * 4096] for page in dice.sample(range(5000), 997))
+for page in random.Random(1).sample(range(5000), 997):
+    if write:
+        area[page * 4096] = 1
+    else:
+        told["last"] = area[page * 4096]
 """
 
 
-def test_each_cold_page_of_a_mapped_file_is_missed_once(observe, path):
-    program = workloads.Program("mapper", MAPPED, path=path)
+# A page to be written is asked for again by the same fault after it has come.
+@pytest.mark.parametrize("write", [False, True])
+def test_each_cold_page_of_a_mapped_file_is_missed_once(observe, path, write):
+    program = workloads.Program("mapper", MAPPED, path=path, write=write)
     sample = observe("cachestat", load=program.run, top=1000)["cachestat"]
     accesses, _, misses = row(sample, "mapper")
     # The program's own code is mapped, too.

@@ -39,7 +39,7 @@ def failures(group):
     2: """
 def failures(group):
     with open(group + "/memory.events") as events:
-        return dict(line.split() for line in events)["max"]
+        return int(dict(line.split() for line in events)["max"])
 """,
 }
 

@@ -69,14 +69,14 @@ for number in range(7):
     except OSError:
         pass
 handle = os.open(device, os.O_WRONLY)
-# A write that the full file system takes in part is none that fails; the next one is.
-os.pwrite(handle, bytes(1 << 19), 0)
-os.fsync(handle)
-os.pwrite(handle, bytes(1 << 19), 1 << 19)
-try:
-    os.fsync(handle)
-except OSError as error:
-    told["error"] = error.errno
+told["errors"] = []
+# On some kernels a write that the full file system takes in part does not fail; the next does.
+for half in range(2):
+    os.pwrite(handle, bytes(1 << 19), half << 19)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        told["errors"].append(error.errno)
 """
 
 
@@ -86,8 +86,8 @@ def test_only_what_says_that_data_is_lost_is_an_error(observe, tmp_path):
         workloads.loop_device(place / "image", 1 << 20) as device,
     ):
         seen = observe("fsync", load=lambda: workloads.run("failing", FAIL, device=device))
-    assert seen.told["error"] in (errno.EIO, errno.ENOSPC)
-    assert seen["fsync"].values["errors"] == 1
+    assert set(seen.told["errors"]) in ({errno.EIO}, {errno.ENOSPC})
+    assert seen["fsync"].values["errors"] == len(seen.told["errors"])
     (wrong,) = workloads.of(seen["fsync"].tops["error"], error="EINVAL")
     assert (wrong["operation"], wrong["count"]) == ("fsync", 7)
 

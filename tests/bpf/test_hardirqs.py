@@ -52,6 +52,7 @@ def test_counts_lie_between_those_of_the_kernel_around_and_within_the_window(obs
     result = observe("hardirqs", load=reads)
     seen, (before, after), end = result["hardirqs"], result.told, interrupts()
     counts = {h.labels["irq"]: h.count for h in seen.histograms}
+    assert len(counts) == len(seen.histograms), "a name is told twice"
     least = {name: after[name] - before[name] for name in after}
     most = {name: end[name] - outside[name] for name in end}
     assert set(counts) <= {name for name, count in most.items() if count}

@@ -83,8 +83,10 @@ print(child.pid, child.wait())
     assert kills(group) == 1
     (victim,) = [r for r in seen.records if r["pid"] == pid]
     assert (seen.events, seen.lost, seen.records_of) == (1, 0, 1)
-    assert (victim["trigger_pid"], victim["trigger"]) == (pid, victim["comm"])
-    assert victim["comm"].startswith("python")
+    assert victim["trigger_pid"] == pid
+    # An old kernel's event has no name, and the victim may be gone before it is looked up.
+    assert victim["comm"] in (victim["trigger"], None)
+    assert victim["trigger"].startswith("python")
     if victim["anonymous_bytes"] is not None:
         assert {name: victim[f"{name}_bytes"] for name in KINDS} == in_the_log(pid)
         assert victim["oom_score_adj"] == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -43,7 +44,9 @@ def test_samples_agree_with_the_cpu_time_of_the_process(observe, native):
 
     seen = observe("profile", load=load)
     _, cpu_seconds = seen.told
-    assert burned(seen, program.pid) / FREQUENCY == pytest.approx(cpu_seconds, rel=0.2, abs=0.1)
+    expected = FREQUENCY * cpu_seconds
+    # Next to others it is chance whether a sample hits it: 4 standard deviations.
+    assert burned(seen, program.pid) == pytest.approx(expected, abs=4 * math.sqrt(expected))
 
 
 def test_all_stacks_are_all_samples_and_idle_cpus_give_none(observe, native):

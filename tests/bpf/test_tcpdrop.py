@@ -96,6 +96,20 @@ def test_a_healthy_conversation_drops_nothing(net, every_record, observe):
     assert [row for row in seen.tops["reason"] if row["reason"] not in others] == []
 
 
+def test_what_a_closed_socket_had_not_read_is_no_drop(net, every_record, observe):
+    code = """
+    mine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); mine.bind(("127.0.0.1", 6998))
+    ready()
+    for _ in range(times): mine.sendto(b"x", ("127.0.0.1", 6998))
+    mine.close()
+    """
+    client = net.start("a", code, times=DATAGRAMS)
+    seen = observe("tcpdrop", load=client.run)["tcpdrop"]
+    apart = (*seen.tops["benign"], *seen.tops["unspecified"])
+    assert count(apart, carried="udp", protocol="ipv4") >= DATAGRAMS
+    assert count(seen.tops["reason"], carried="udp", protocol="ipv4") == 0
+
+
 def test_reasons_without_a_loss_are_apart():
     assert {classify(reason) for reason in BENIGN} == {"benign"}
     assert classify("NOT_SPECIFIED") == "unspecified"

@@ -184,6 +184,14 @@ def test_without_rights_every_probe_says_which_are_missing(tmp_path):
     assert all("CAP_BPF" in o.reason for o in outcomes.values())
 
 
+def test_a_control_group_that_is_not_there_is_said_and_nothing_is_told():
+    sut = BpfProbes()
+    sut.prepare(NAMES, window(cgroup="/no/such.slice"))
+    outcomes = sut.finish()
+    assert {sut.verdicts[n][0] for n in NAMES} == {Verdict.DISABLED}
+    assert all("no/such.slice" in o.reason for o in outcomes.values())
+
+
 BROKEN = """
 import sys, types
 from collectors.bpf.probe import Part, Probe, Recorder

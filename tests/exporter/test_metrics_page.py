@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.metrics_catalog import FAMILIES, HISTOGRAM
-from exporter.metrics_page import Distribution, Page, render
+from exporter.metrics_page import Distribution, Page, Pages
 
 HOSTILE = [
     'a"b\\c\nsysdx_health_score 0\n',
@@ -35,7 +36,8 @@ def test_any_name_and_any_number_leave_a_page_that_both_parsers_read(name, numbe
     page = Page()
     page.add("sysdx_resource_utilization_ratio", number, "disk", name)
     page.add("sysdx_health_score", 50)
-    text, openmetrics = render([page])
+    written = Pages([page])
+    text, openmetrics = written.text, written.openmetrics
     assert families(text)["sysdx_health_score"].samples[0].value == 50
     names = [f.name for f in parse_openmetrics(openmetrics.decode())]
     assert len(names) == len(set(names))
@@ -45,7 +47,7 @@ def test_any_name_and_any_number_leave_a_page_that_both_parsers_read(name, numbe
 def test_a_name_cannot_forge_a_line(name):
     page = Page()
     page.add("sysdx_resource_utilization_ratio", 0.5, "disk", name)
-    text = render([page])[0].decode()
+    text = Pages([page]).text.decode()
     assert [line.split("{")[0] for line in text.splitlines()[2:]] == [
         "sysdx_resource_utilization_ratio"
     ]
@@ -55,7 +57,7 @@ def test_unknown_is_absent_and_no_number_is_dropped_and_counted():
     page = Page()
     page.add("sysdx_health_score", None)
     page.add("sysdx_health_coverage_ratio", float("nan"))
-    assert render([page])[0] == b""
+    assert Pages([page]).text == b""
     assert dict(page.dropped) == {("sysdx_health_coverage_ratio", "not_finite"): 1}
 
 
@@ -63,7 +65,7 @@ def test_a_series_exists_once():
     page = Page()
     page.add("sysdx_health_score", 1)
     page.add("sysdx_health_score", 2)
-    assert render([page])[0].splitlines()[-1] == b"sysdx_health_score 1.0"
+    assert Pages([page]).text.splitlines()[-1] == b"sysdx_health_score 1.0"
     assert page.dropped["sysdx_health_score", "duplicate"] == 1
 
 
@@ -80,7 +82,7 @@ def test_a_family_that_outgrows_its_limit_keeps_its_largest_and_the_worst_of_the
     page.cut(1500)
     samples = {
         s.labels["device"]: s.value
-        for s in families(render([page])[0])["sysdx_resource_utilization_ratio"].samples
+        for s in families(Pages([page]).text)["sysdx_resource_utilization_ratio"].samples
     }
     assert len(samples) == 128
     assert {"", "veth999"} <= set(samples)
@@ -118,7 +120,8 @@ def filled():
 
 
 def test_every_family_of_the_contract_is_read_by_both_parsers():
-    text, openmetrics = render([filled()])
+    written = Pages([filled()])
+    text, openmetrics = written.text, written.openmetrics
     read = {s.name for f in families(text).values() for s in f.samples}
     assert {f.name for f in FAMILIES if f.type != HISTOGRAM} <= read
     assert len(list(parse_openmetrics(openmetrics.decode()))) == len(FAMILIES)
@@ -127,8 +130,42 @@ def test_every_family_of_the_contract_is_read_by_both_parsers():
 def test_promtool_has_nothing_to_say_about_the_contract():
     found = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=render([filled()])[0],
+        input=Pages([filled()]).text,
         capture_output=True,
         check=False,
     )
     assert (found.stdout, found.stderr, found.returncode) == (b"", b"", 0)
+
+
+def test_each_form_is_written_once_and_only_when_asked_for():
+    asked = []
+
+    class Part:
+        def collect(self):
+            asked.append(1)
+            yield from filled().collect()
+
+    sut = Pages([Part()])
+    assert asked == []
+    assert sut.text is sut.text
+    assert gzip.decompress(sut.text_gzip) == sut.text
+    assert len(asked) == 1
+    assert sut.openmetrics is sut.openmetrics
+    assert len(asked) == 2
+
+
+def test_a_mark_changes_every_form_and_leaves_the_page_it_was_made_from():
+    sut = Pages([filled()])
+    marked = sut.marked(b"sysdx_health_score ", b"sysdx_health_score 7")
+    assert b"sysdx_health_score 7" in marked.text
+    assert b"sysdx_health_score 7" in gzip.decompress(marked.openmetrics_gzip)
+    assert b"sysdx_health_score 7" not in sut.text
+
+
+def test_a_page_does_not_change_when_the_totals_go_on():
+    totals = Distribution((1.0,))
+    totals.observe(0.5)
+    page = Page()
+    page.add_histogram("sysdx_sweep_duration_seconds", totals, "quick")
+    totals.observe(0.5)
+    assert b'_count{profile="quick"} 1.0' in Pages([page]).text

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +20,16 @@ import pytest
 from exporter.negotiation import wants_gzip, wants_openmetrics
 from exporter.status_style import POLICY, STYLE
 from exporter.store import Store, StoredReport
-from exporter.web import Application, MetricsPages, ServiceState, WebServer
+from exporter.web import Application, ServiceState, WebServer
 
 TEXT = b"# TYPE sysdx_health_score gauge\nsysdx_health_score 87\n" * 50
 OPENMETRICS = TEXT + b"# EOF\n"
-PAGES = MetricsPages(TEXT, gzip.compress(TEXT), OPENMETRICS, gzip.compress(OPENMETRICS))
+PAGES = SimpleNamespace(
+    text=TEXT,
+    text_gzip=gzip.compress(TEXT),
+    openmetrics=OPENMETRICS,
+    openmetrics_gzip=gzip.compress(OPENMETRICS),
+)
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,"

@@ -138,6 +138,8 @@ _ON_READ_CALL = r"""
     if (!count)
         return 0;
     struct cachestat_file file = cachestat_mapping(mapping);
+    if (position >= file.size)
+        return 0;
     cachestat_read(&file, position / PAGE_SIZE, (position + count - 1) / PAGE_SIZE, 1);
 #endif
 """

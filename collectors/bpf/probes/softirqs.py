@@ -1,10 +1,10 @@
 """
 Softirqs: how many of each kind, how long they kept a CPU, how long they waited for it.
 
-Event: irq:softirq_entry and softirq_exit; irq:softirq_raise for the wait. Cost: 0.3 us per softirq
-and 0.1 us per raise. Missed: a hardware interrupt within a softirq counts into its time; a
-softirq that is raised again while the same CPU is about to handle it has no wait of its own the
-second time. Kernels: all.
+Event: irq:softirq_entry and softirq_exit; irq:softirq_raise for the wait. Cost: about 0.3 us per
+softirq and 0.1 us per raise (estimates). Missed: a hardware interrupt within a softirq counts
+into its time; a softirq that is raised again while the same CPU is about to handle it has no wait
+of its own the second time. Kernels: all.
 """
 
 from __future__ import annotations
