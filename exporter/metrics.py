@@ -308,7 +308,7 @@ def _add_anomalies(page: Page, assessment: Assessment, policy: Policy) -> None:
     active = {a.rule: a for a in assessment.anomalies}
     counts = Counter((a.resource, str(a.severity)) for a in assessment.anomalies)
     for name in sorted({rule.resource for rule in policy.rules.values()}):
-        for severity in Severity:
+        for severity in (Severity.WARNING, Severity.CRITICAL):
             page.add("sysdx_anomalies", counts[name, str(severity)], name, str(severity))
     for rule in policy.rules.values():
         highest = Severity.WARNING if rule.critical is None else Severity.CRITICAL
@@ -334,8 +334,8 @@ def _add_collectors(page: Page, outcomes: Mapping[str, Outcome], totals: Totals)
             continue  # probes have families of their own
         supported = not (outcome.status is Status.UNAVAILABLE and outcome.cause is Cause.ABSENT)
         page.add("sysdx_collector_supported", float(supported), name)
-        page.add("sysdx_collector_duration_seconds", outcome.seconds, name)
         if supported:
+            page.add("sysdx_collector_duration_seconds", outcome.seconds, name)
             page.add("sysdx_collector_success", float(outcome.data is not None), name)
         page.add(
             "sysdx_collector_last_success_timestamp_seconds",

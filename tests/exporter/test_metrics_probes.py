@@ -40,13 +40,13 @@ def shown(totals):
 
 def test_windows_add_up_with_an_exact_sum_and_upper_edges():
     totals = Totals()
-    totals.add_probe(runqlat({12: 3, 20: 1}, 1_000_000, lost=2))
-    totals.add_probe(runqlat({12: 4, 40: 1}, 2_000_000, map_bytes=4096))
+    totals.add_probe(runqlat({14: 3, 20: 1}, 1_000_000, lost=2))
+    totals.add_probe(runqlat({14: 4, 40: 1}, 2_000_000, map_bytes=4096))
     seen = shown(totals)
     assert seen[f"{FAMILY}_sum",] == pytest.approx(0.003)
     assert seen[f"{FAMILY}_count",] == 9
-    assert seen[f"{FAMILY}_bucket", "4.096e-06"] == 7  # 2^12 ns is the upper edge
-    assert seen[f"{FAMILY}_bucket", "2.048e-06"] == 0
+    assert seen[f"{FAMILY}_bucket", "1.6384e-05"] == 7  # 2^14 ns is the upper edge
+    assert seen[f"{FAMILY}_bucket", "8.192e-06"] == 0
     assert seen[f"{FAMILY}_bucket", "0.001048576"] == 8
     assert seen[f"{FAMILY}_bucket", "+Inf"] == 9
     assert seen["sysdx_probe_observed_seconds_total", "runqlat"] == 20

@@ -129,7 +129,7 @@ PROBE = Probe(
             _FAMILY,
             "From the moment a device got a request until it completed, in all windows since "
             "start.",
-            latency_edges(14, 33),
+            latency_edges(16, 29),
             ("device", "operation"),
         ),
     ),

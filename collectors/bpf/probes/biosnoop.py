@@ -220,7 +220,7 @@ PROBE = Probe(
         Family(
             _FAMILY,
             "From the moment a request was made until a device got it, in all windows since start.",
-            latency_edges(11, 30),
+            latency_edges(14, 27),
             ("device",),
         ),
     ),

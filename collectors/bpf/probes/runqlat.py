@@ -60,7 +60,7 @@ PROBE = Probe(
         Family(
             _FAMILY,
             "How long tasks that could run waited for a CPU, in all windows since start.",
-            latency_edges(11, 30),
+            latency_edges(13, 26),
         ),
     ),
     filters=("pid", "cgroup"),

@@ -217,7 +217,7 @@ PROBE = Probe(
             _FAMILY,
             "From the first SYN until the connection was established, for connections that this "
             "host opened, in all windows since start.",
-            latency_edges(14, 33),
+            latency_edges(17, 31),
             ("family",),
         ),
     ),

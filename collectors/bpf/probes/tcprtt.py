@@ -143,7 +143,7 @@ PROBE = Probe(
             _FAMILY,
             "The kernel's smoothed round trip time at each segment that came in, in all windows "
             "since start.",
-            tuple(2.0**power * _MICROSECOND for power in range(4, 24)),
+            tuple(2.0**power * _MICROSECOND for power in range(6, 21)),
             ("family",),
         ),
     ),
