@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.page import Section, machine, page
 from benchmarks.programs import PEER
 
-NAMES = ("cost", "schedule", "memory", "scrapes", "hang", "start")
+NAMES = ("cost", "schedule", "memory", "scrapes", "hang", "start", "probes")
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
