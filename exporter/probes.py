@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -114,7 +115,9 @@ class _Child:
             if pipe is not None:
                 pipe.close()
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # Its reaper may be faster.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return the end of what it wrote to standard error."""

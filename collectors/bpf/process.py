@@ -24,8 +24,7 @@ _WAY_OUT = "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
 
 def be_modest() -> None:
     """Give way to everything else on the host, and end with whoever started this process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
@@ -77,28 +76,48 @@ def _capabilities() -> int | None:
     return None
 
 
-def open_tracefs() -> Tracefs | None:
+class TracefsPlace:
     """
-    Find tracefs; where the host has none mounted, mount it for this process alone.
+    Where tracefs is; on a host that has none mounted, in a mount namespace of this process alone.
 
-    Returns:
-        tracefs; None when it cannot be had.
+    Such a namespace holds copies of all mounts of the host, which would keep what the host
+    unmounts in the meantime busy. So it is left again as soon as everything is attached.
+
+    Attributes:
+        tracefs: None when it cannot be had.
 
     """
-    for place in PLACES:
-        if os.access(place / "events", os.R_OK | os.X_OK):
-            return Tracefs(place)
-    return Tracefs(PLACES[0]) if _mount(PLACES[0]) else None
+
+    def __init__(self) -> None:
+        """Find it, or mount it."""
+        self._home: int | None = None
+        found = (place for place in PLACES if os.access(place / "events", os.R_OK | os.X_OK))
+        place = next(found, None)
+        if place is None and self._mount(PLACES[0]):
+            # By a descriptor it can be read after the namespace is left as well.
+            place = Path(f"/proc/self/fd/{os.open(PLACES[0], os.O_PATH | os.O_DIRECTORY)}")
+        self.tracefs = None if place is None else Tracefs(place)
+
+    def leave(self) -> None:
+        """Go back to the host's mounts; what was attached stays so."""
+        if self._home is not None:
+            _libc().setns(self._home, _CLONE_NEWNS)
+            os.close(self._home)
+            self._home = None
+
+    def _mount(self, place: Path) -> bool:
+        """Mount tracefs so that the host stays as it is."""
+        self._home = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+        libc = _libc()
+        return bool(
+            libc.unshare(_CLONE_NEWNS) == 0
+            and libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
+            and libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None) == 0
+        )
 
 
-def _mount(place: Path) -> bool:
-    """Mount tracefs in a mount namespace of its own, so that the host stays as it is."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS) != 0:
-        return False
-    if libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) != 0:
-        return False
-    return bool(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None) == 0)
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def functions() -> frozenset[str]:

@@ -101,6 +101,7 @@ class Worker:
         self._look()
         module, planned = self._compile(self._plan())
         running = {p.probe.name: p for p in planned if module and self._attach(module, p)}
+        self.place.leave()
         time.sleep(_SETTLE)
         _say("ready", verdicts=self.verdicts, seconds=time.monotonic() - started)
         if module is not None and running:
@@ -126,7 +127,8 @@ class Worker:
             btf = None
         kprobes = any(part.on.startswith("k") for part in parts)
         functions = process.functions() if kprobes else frozenset()
-        self.host = Host(process.open_tracefs(), btf, functions)
+        self.place = process.TracefsPlace()
+        self.host = Host(self.place.tracefs, btf, functions)
 
     def _plan(self) -> list[Planned]:
         """Fit the probes to the kernel."""

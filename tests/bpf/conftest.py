@@ -10,18 +10,20 @@ import time
 import pytest
 
 from collectors.bpf.model import Verdict
-from exporter import probes as daemon
 from exporter.orchestrator import Window
 from exporter.probes import BpfProbes
-
-# How many times slower than usual this machine is: an emulated one is.
-SLOW = float(os.environ.get("SYSDX_SLOW", "1"))
+from tests.kernels.slow import SLOW, be_patient
 
 
 class Seen(dict):
     """Probe name to its sample; the window's length in `seconds`."""
 
     seconds = 0.0
+
+
+@pytest.fixture(autouse=SLOW != 1)
+def patience(monkeypatch):
+    be_patient(monkeypatch)
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def observe(monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("eBPF needs root")
     # On a busy machine naming takes longer than a cancelled sweep would wait for it.
-    monkeypatch.setattr("exporter.probes.CANCEL_GRACE", 15.0)
+    monkeypatch.setattr("exporter.probes.CANCEL_GRACE", SLOW * 15.0)
 
     def run(*names, load=lambda: None, settle=0.3, deadline=40.0, **options):
         probes = BpfProbes()

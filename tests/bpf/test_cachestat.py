@@ -53,6 +53,18 @@ def row(sample, name):
     return row["accesses"], row["hits"], row["misses"]
 
 
+def check(told, pages, absent):
+    """
+    Hold a row against the file: misses to the page, accesses nearly.
+
+    A read that waits for a page is not told of the few that it got just before.
+    """
+    accesses, hits, misses = told
+    assert misses == absent
+    assert pages - 0.03 * PAGES <= accesses <= pages
+    assert hits == max(0, accesses - misses)
+
+
 def read(observe, path, size, cold):
     program = workloads.Program("reader", READ, path=path, size=size, cold=cold)
     seen = observe("cachestat", load=program.run, top=1000)
@@ -67,7 +79,7 @@ SIZES = [PAGE, 64 << 10, 16 << 20]
 def test_a_cold_file_misses_each_of_its_pages_once(observe, path, size):
     sample, absent = read(observe, path, size, PAGES * PAGE)
     assert absent == PAGES
-    assert row(sample, "reader") == (PAGES, 0, PAGES)
+    check(row(sample, "reader"), PAGES, PAGES)
     assert sample.values["misses"] >= PAGES
     assert sample.values["added"] >= PAGES
 
@@ -84,7 +96,7 @@ def test_of_a_file_that_is_partly_cold_the_absent_pages_are_missed(observe, path
     sample, absent = read(observe, path, 64 << 10, 2500 * PAGE)
     # A large piece of the cache goes or stays as a whole: mincore tells what is there.
     assert PAGES / 3 < absent <= 2500
-    assert row(sample, "reader") == (PAGES, PAGES - absent, absent)
+    check(row(sample, "reader"), PAGES, absent)
     values = sample.values
     assert values["hits"] + values["misses"] == values["accesses"]
     assert values["hit_ratio"] == pytest.approx(values["hits"] / values["accesses"])
@@ -152,7 +164,7 @@ def test_pages_that_are_written_are_no_misses(observe, path, tmp_path):
 
     seen = observe("cachestat", load=load, top=1000)
     sample, absent = seen["cachestat"], seen.told
-    assert row(sample, "reader") == (PAGES, PAGES - absent, absent)
+    check(row(sample, "reader"), PAGES, absent)
     assert sum(r["misses"] for r in workloads.of(sample.tops["process"], comm="writer")) == 0
     assert sample.values["added"] >= 301 * 16 + absent
 
@@ -176,7 +188,7 @@ def test_a_device_is_told_by_its_name(observe, tmp_path):
         finally:
             subprocess.run(["umount", place], check=True)
     (found,) = workloads.of(sample.tops["device"], device=Path(device).name)
-    assert (found["accesses"], found["hits"], found["misses"]) == (256, 0, 256)
+    check((found["accesses"], found["hits"], found["misses"]), 256, 256)
 
 
 class FakeKernel:

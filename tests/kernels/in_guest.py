@@ -14,15 +14,14 @@ import pytest
 
 from collectors.bpf.probe import discover
 from collectors.model import Outcome, Status
-from exporter import probes as daemon
 from exporter.orchestrator import Window
-from exporter.probes import BpfProbes
+from exporter.probes import COMPILE_BUDGET, BpfProbes
 from tests.bpf import kernel_objects
-from tests.kernels.expected import EXPECTED, told
+from tests.kernels.expected import VERDICTS, told
+from tests.kernels.slow import SLOW, be_patient
 
 RESULTS = Path("/run/results")
 SERIES = os.environ["SYSDX_SERIES"]
-SLOW = float(os.environ["SYSDX_SLOW"])
 KPROBES = Path("/sys/kernel/debug/kprobes/list")
 NAMES = tuple(discover())
 
@@ -39,13 +38,12 @@ class Sweep:
 @pytest.fixture(scope="module", autouse=True)
 def patience():
     with pytest.MonkeyPatch.context() as patch:
-        for limit in ("COMPILE_BUDGET", "_READ_BUDGET", "_LINGER"):
-            patch.setattr(daemon, limit, SLOW * getattr(daemon, limit))
+        be_patient(patch)
         yield
 
 
 def window(duration):
-    last = time.monotonic() + duration + SLOW * daemon.COMPILE_BUDGET
+    last = time.monotonic() + duration + SLOW * COMPILE_BUDGET
     return Window("test", duration, 1.0, last, threading.Event(), {})
 
 
@@ -62,7 +60,7 @@ def sweep(patience):
 
 @pytest.mark.parametrize("probe", NAMES)
 def test_verdict(sweep, probe):
-    assert told(*sweep.verdicts[probe]) == EXPECTED[SERIES].get(probe, "ok")
+    assert told(*sweep.verdicts[probe]) == VERDICTS[SERIES].get(probe, "ok")
     right = Status.OK if sweep.verdicts[probe][0] == "ok" else Status.UNAVAILABLE
     assert sweep.outcomes[probe].status is right, sweep.outcomes[probe].reason
 

@@ -11,13 +11,15 @@ mount -t debugfs none /sys/kernel/debug
 mount -t tracefs none /sys/kernel/tracing
 mount -t bpf none /sys/fs/bpf
 mount -t cgroup2 none /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 ip link set lo up
 
 # The modules of this kernel, wherever on the host they lie.
 mkdir -p /lib/modules
 ln -sfn "$(cat $results/modules)" "/lib/modules/$(uname -r)"
+modprobe loop # elsewhere udev makes its device
 # A file system on a disk: some things do not happen in memory.
-mount -t ext4 /dev/vda /run/scratch
+mount -t ext4 /dev/vda /run/scratch || exit
 export TMPDIR=/run/scratch
 
 /bin/sh $results/job.sh
@@ -26,4 +28,4 @@ dmesg >$results/dmesg
 umount /run/scratch
 sync
 echo o >/proc/sysrq-trigger # off
-sleep 60
+while :; do :; done

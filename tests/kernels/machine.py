@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 # What the guest needs before it can see the host's files; all else is found by modprobe.
 _FIRST_MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "overlay")
 _FOLDERS = ("bin", "proc", "sys", "dev", "lower", "upper", "root", "modules")
-_COMMANDS = ("sh", "mount", "insmod", "mkdir", "switch_root", "sleep")
+_COMMANDS = ("sh", "mount", "insmod", "mkdir", "switch_root")
 _MEMORY = 2048  # [MiB]
 _CPUS = 2
 _DISK = 2 << 30  # [bytes], sparse
@@ -43,7 +43,7 @@ def boot(kernel: Kernel, job: str, results: Path, seconds: float) -> None:
     with disk.open("wb") as file:
         file.truncate(_DISK)
     subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
-    _run(_qemu(kernel, work / "initramfs", disk, results), seconds)
+    run(command(kernel, work / "initramfs", disk, results), seconds)
 
 
 def pack(kernel: Kernel, target: Path) -> None:
@@ -83,7 +83,8 @@ def _chain(kernel: Kernel) -> Iterator[Path]:
                 yield Path(found[1])
 
 
-def _qemu(kernel: Kernel, initramfs: Path, disk: Path, results: Path) -> list[str]:
+def command(kernel: Kernel, initramfs: Path, disk: Path, results: Path) -> list[str]:
+    """Write the command line of QEMU."""
     words = (
         # It must not outlive this program, whatever ends that.
         "setpriv --pdeathsig KILL qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max"
@@ -105,17 +106,18 @@ def _comma(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def _run(command: list[str], seconds: float) -> None:
+def run(words: list[str], seconds: float) -> None:
+    """Start a machine, pass on what it says, and see to it that it ends."""
     machine = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     limit = threading.Timer(seconds, machine.kill)
     limit.start()
-    try:
-        for line in machine.stdout or ():
-            sys.stdout.write(line.decode("utf-8", "replace").rstrip("\r\n") + "\n")
-            sys.stdout.flush()
-    finally:
-        limit.cancel()
-        machine.kill()
-        machine.wait()
+    with machine:
+        try:
+            for line in machine.stdout or ():
+                sys.stdout.write(line.decode("utf-8", "replace").rstrip("\r\n") + "\n")
+                sys.stdout.flush()
+        finally:
+            limit.cancel()
+            machine.kill()

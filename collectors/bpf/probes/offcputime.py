@@ -44,6 +44,9 @@ _SWITCH = r"""
         *opened = now;
     u32 tid = args->prev_pid;
     if (tid && args->prev_state && !(args->prev_state & AWAKE) && !alien_()) {
+        /* An earlier sleep whose end was not seen: seldom, on crowded CPUs. */
+        if (offcputime_asleep.lookup(&tid))
+            offcputime_seen_count(OFFCPUTIME_SEEN_LOST, 1);
         struct offcputime_sleep sleep = {.since = now};
         offcputime_here(args, &sleep.place);
         if (offcputime_asleep.update(&tid, &sleep))
