@@ -39,7 +39,7 @@ BUDGET = 600  # series of the default configuration
 
 # These ask the kernel itself, which no fixture can stand in for.
 CONFIG = """
-collectors: {disabled: [gpu, kernel_log, nic, qdisc, time_sync]}
+collectors: {disabled: [kernel_log, nic, qdisc, time_sync]}
 store: {directory: ""}
 profiles:
   quick: {duration: 2s, sample_interval: 1s, timeout: 20s, schedule: {every: 60s}}
