@@ -22,7 +22,7 @@ def of(seen, function):
 
 
 def test_functions_own_their_share(observe, native):
-    program = native("burn", 4.0, cpu=1)
+    program = native("work", 2.5, cpu=1)
 
     def load():
         program.go()
@@ -36,7 +36,7 @@ def test_functions_own_their_share(observe, native):
 
 
 def test_samples_agree_with_the_cpu_time_of_the_process(observe, native):
-    program = native("burn", 4.0, cpu=1)
+    program = native("work", 2.5, cpu=1)
 
     def load():
         program.go()

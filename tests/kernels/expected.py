@@ -30,8 +30,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         "test_of_a_file_that_is_partly_cold_the_absent_pages_are_missed",
         "test_each_cold_page_of_a_mapped_file_is_missed_once",
     ),
-    # A mean of samples over a short time would need a calm machine.
-    "runqlen": ("test_those_that_compete_stand_in_line",),
 }
 
 _BPF = Path(__file__).parents[1] / "bpf"

@@ -33,12 +33,14 @@ BPF_ARRAY(hardirqs_lost, u64, 1);
 static __always_inline void hardirqs_add(struct hardirqs_name *name, u64 took)
 {
     struct hardirqs_total none = {}, *total;
-    u32 slot = bpf_log2l(took);
+    u64 slot = bpf_log2l(took);
     total = hardirqs_totals.lookup_or_try_init(name, &none);
     if (!total) {
         hardirqs_lost.atomic_increment(0);
         return;
     }
+    /* Old verifiers forget what was found out about a copy in another register. */
+    asm volatile("" : "+r"(slot));
     if (slot >= HARDIRQS_SLOTS)
         slot = HARDIRQS_SLOTS - 1;
     __sync_fetch_and_add(&total->count, 1);

@@ -38,9 +38,11 @@ BPF_PERCPU_ARRAY(softirqs_waits, struct softirqs_total, SOFTIRQS_VECTORS);
 
 static __always_inline void softirqs_add(struct softirqs_total *total, u64 took)
 {
-    u32 slot = bpf_log2l(took);
+    u64 slot = bpf_log2l(took);
     if (!total)
         return;
+    /* Old verifiers forget what was found out about a copy in another register. */
+    asm volatile("" : "+r"(slot));
     if (slot >= SOFTIRQS_SLOTS)
         slot = SOFTIRQS_SLOTS - 1;
     total->sum += took;
