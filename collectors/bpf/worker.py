@@ -99,7 +99,10 @@ class Worker:
             _say("ready", verdicts=self.verdicts, seconds=0.0)
             return
         self._look()
-        module, planned = self._compile(self._plan())
+        plans = self._plan()
+        # Five megabytes and more that nobody asks again.
+        self.host = replace(self.host, btf=None)
+        module, planned = self._compile(plans)
         running = {p.probe.name: p for p in planned if module and self._attach(module, p)}
         self.place.leave()
         time.sleep(_SETTLE)

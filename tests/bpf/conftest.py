@@ -94,8 +94,9 @@ static void read_until_closed(int fd)
     _exit(0);
 }
 
-/* native burn SECONDS | work CPU_SECONDS | sleep TIMES MICROSECONDS | wake TIMES MICROSECONDS: waits for a line,
-   works, tells in one line how long that took, and lives on until standard input ends. */
+/* native burn SECONDS | work CPU_SECONDS | sleep TIMES MICROSECONDS | wake TIMES MICROSECONDS:
+   waits for a line, works, tells in one line how long that took, and lives on until standard
+   input ends. */
 int main(int count, char **word)
 {
     char line[16];
