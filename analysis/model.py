@@ -65,7 +65,7 @@ class Culprit:
     Who or what a finding points at.
 
     Attributes:
-        kind: process, cgroup, device, interface, mount, listener.
+        kind: process, cgroup, device, interface, mount, listener, remote.
         name: Its name, safe to show.
         id: What tells it from others of that name (a pid, an address); None when the name does.
         value: Its part.

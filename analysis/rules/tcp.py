@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.model import Evidence, Facts, Kind, Scale, Signal
+from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.tcp_advice import (
     find_loss,
@@ -17,6 +17,7 @@ from collectors.tcp import TcpSample
 
 _LEAST_RETRANSMITS = 5.0  # [1/s]
 _LEAST_DAMAGED = 5.0  # [1/s]
+_REMOTES = 3
 
 
 @rule(
@@ -50,7 +51,21 @@ def tcp_retransmits(facts: Facts) -> Signal | None:
             Evidence("retransmits", again, "1/s", "/proc/net/snmp Tcp RetransSegs"),
             Evidence("segments sent", sent, "1/s", "/proc/net/snmp Tcp OutSegs"),
         ),
+        culprits=_remotes(facts),
     )
+
+
+def _remotes(facts: Facts) -> tuple[Culprit, ...]:
+    """Name the networks most segments were lost to, where a probe watched, and their port."""
+    sample = facts.probe("tcpretrans")
+    if sample is None or not sample.events:
+        return ()
+    port = next((f"port {row['remote_port']}" for row in sample.tops.get("remote_port", ())), None)
+    return tuple(
+        Culprit("remote", row["network"], value=row["count"], unit="retransmits",
+                share=row["count"] / sample.events, detail=port)
+        for row in sample.tops.get("network", ())[:_REMOTES]
+    )  # fmt: skip
 
 
 @rule(

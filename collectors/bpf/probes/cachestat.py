@@ -253,7 +253,7 @@ def _values(
     *, reads: int, accesses: int, misses: int, added: int, written: int
 ) -> dict[str, float]:
     """Tell what is known."""
-    if not reads:
+    if not reads or not accesses:
         return {"misses": max(0, added - written), "added": added}
     hits = max(0, accesses - misses)
     return {

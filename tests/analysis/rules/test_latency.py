@@ -10,8 +10,10 @@ from analysis.score import findings
 from collectors.bpf.model import ProbeSample, histogram
 from collectors.disk import Disk, DiskSample, Operation
 from collectors.disk_device import Device
+from collectors.memory import MemorySample
 from collectors.model import Distribution, Outcome, Status, Sweep
 from collectors.pressure import PressureSample, Stall
+from collectors.tcp import TcpSample
 
 RULES = {r.id: r for r in discover_rules().values() if r.probe}
 MS = 20  # slot of a millisecond: values from 0.5 to 1 ms
@@ -103,3 +105,46 @@ def test_writes_count_only_where_somebody_waits(some, judged):
     pressure = PressureSample(30.0, None, None, stall, None)
     known = facts(disk(rotational=False), pressure, biolatency=tail("write", MS + 10))
     assert bool(severity("block_io_latency", known)) is judged
+
+
+def cached(hits, misses, refaults, **more):
+    values = {"hits": hits, "misses": misses, "hit_ratio": hits / (hits + misses)} | more
+    rows = ({"comm": "db", "pid": 7, "misses": misses, "hits": hits, "accesses": hits + misses},)
+    seen_ = ProbeSample("cachestat", 10.0, hits + misses, values=values, tops={"process": rows})
+    increases = {"workingset_refault_file": refaults}
+    return facts(MemorySample(10.0, None, None, increases=increases), cachestat=seen_)
+
+
+@pytest.mark.parametrize(
+    ("hits", "misses", "refaults", "expected"),
+    [
+        (10_000, 10_000, 9_000, Severity.WARNING),
+        (10_000, 10_000, 1_000, None),  # cold files, which no memory would help
+        (90_000, 10_000, 9_000, None),
+        (100, 100, 100, None),  # too few to matter
+    ],
+)
+def test_misses_count_where_the_cache_is_too_small(hits, misses, refaults, expected):
+    assert severity("page_cache_misses", cached(hits, misses, refaults)) is expected
+
+
+def test_misses_name_who_reads_and_say_nothing_without_a_ratio():
+    signal = RULES["page_cache_misses"].evaluate(cached(10_000, 10_000, 9_000))
+    assert [(c.name, c.id, c.share) for c in signal.culprits] == [("db", "7", 1.0)]
+    unknown = ProbeSample("cachestat", 10.0, 5, values={"misses": 5.0})
+    known = facts(MemorySample(10.0, None, None, increases={"workingset_refault_file": 9}), cachestat=unknown)
+    assert RULES["page_cache_misses"].evaluate(known) is None
+
+
+def test_retransmits_name_the_networks_they_went_to():
+    tops = {
+        "network": ({"network": "192.0.2.0/24", "count": 30, "segments": 40.0},),
+        "remote_port": ({"remote_port": 5432, "count": 40, "segments": 50.0},),
+    }
+    lost = ProbeSample("tcpretrans", 10.0, 40, tops=tops)
+    sample = TcpSample(10.0, {"Tcp.RetransSegs": 1000, "Tcp.OutSegs": 10_000})
+    rule = discover_rules()["tcp_retransmits"]
+    (culprit,) = rule.evaluate(facts(sample, tcpretrans=lost)).culprits
+    assert (culprit.kind, culprit.name, culprit.share) == ("remote", "192.0.2.0/24", 0.75)
+    assert culprit.detail == "port 5432"
+    assert rule.evaluate(facts(sample)).culprits == ()
