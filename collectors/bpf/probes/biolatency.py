@@ -10,38 +10,21 @@ Kernels: all with these tracepoints.
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-from collectors.bpf import model
-from collectors.bpf.kernel import Kernel, device
-from collectors.bpf.model import Histogram, ProbeSample
+from collectors.bpf.block import block_maps, histograms
+from collectors.bpf.kernel import Kernel
+from collectors.bpf.model import ProbeSample
 from collectors.bpf.probe import Family, Part, Probe, Recorder, latency_edges
 
 _FAMILY = "sysdx_block_io_latency_seconds"
-OPERATIONS = {1: "read", 2: "write", 3: "flush", 4: "discard", 0: "other"}
 
-_SHARED = r"""
+_SHARED = (
+    block_maps("biolatency")
+    + r"""
 struct biolatency_request { u64 sector; u32 dev; u32 pad; };
-struct biolatency_slot { u32 dev; u16 operation; u16 slot; };
-struct biolatency_row { u32 dev; u32 operation; };
 BPF_HASH(biolatency_issued, struct biolatency_request, u64, 16384);
-BPF_HASH(biolatency_slots, struct biolatency_slot, u64, 8192);
-BPF_HASH(biolatency_sums, struct biolatency_row, u64, 1024);
 BPF_ARRAY(biolatency_lost, u64, 1);
-
-/* The first letters of rwbs: an F before the operation asks for a flush first. */
-static __always_inline u32 biolatency_operation(const u8 *rwbs)
-{
-    u8 letter = rwbs[0] == 'F' && rwbs[1] >= 'A' ? rwbs[1] : rwbs[0];
-    if (letter == 'R')
-        return 1;
-    if (letter == 'W')
-        return 2;
-    if (letter == 'F')
-        return 3;
-    return letter == 'D' ? 4 : 0;
-}
 """
+)
 
 _ISSUE = r"""
     struct biolatency_request key = {.sector = args->sector, .dev = args->dev};
@@ -61,13 +44,7 @@ _COMPLETE = r"""
     biolatency_issued.delete(&key);
     if (off_())
         return 0;
-    struct biolatency_row row = {.dev = args->dev};
-    row.operation = biolatency_operation(args->rwbs);
-    struct biolatency_slot slot = {.dev = args->dev};
-    slot.operation = row.operation;
-    slot.slot = bpf_log2l(took);
-    biolatency_slots.atomic_increment(slot, 1);
-    biolatency_sums.atomic_increment(row, took);
+    biolatency_add(args->dev, biolatency_operation(args->rwbs), bpf_log2l(took), took);
 """
 
 
@@ -86,34 +63,14 @@ class BiolatencyRecorder(Recorder):
             One histogram per device and operation.
 
         """
-        rows: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
-        for key, count in kernel.items("biolatency_slots"):
-            rows[key.dev, key.operation][key.slot] = count
-        sums = {(k.dev, k.operation): v for k, v in kernel.items("biolatency_sums")}
-        names = kernel.devices()
-        histograms = tuple(
-            _histogram(names, row, slots, sums.get(row, 0)) for row, slots in sorted(rows.items())
-        )
+        found = histograms(kernel, "biolatency", _FAMILY)
         return ProbeSample(
             "biolatency",
             seconds,
-            sum(h.count for h in histograms),
+            sum(h.count for h in found),
             lost=kernel.counts("biolatency_lost")[0],
-            histograms=histograms,
+            histograms=found,
         )
-
-
-def _histogram(
-    names: dict[tuple[int, int], str], row: tuple[int, int], slots: dict[int, int], total: int
-) -> Histogram:
-    """Build the histogram of one device and operation."""
-    number, operation = row
-    major, minor = device(number)
-    labels = {
-        "device": names.get((major, minor), f"{major}:{minor}"),
-        "operation": OPERATIONS[operation],
-    }
-    return model.histogram(_FAMILY, slots, total, labels=labels)
 
 
 PROBE = Probe(
