@@ -41,8 +41,8 @@ class Plan:
 
 PLANS = {
     "quick": Plan(10, 60, 60, 2),
-    "standard": Plan(30, 900, 31, 3),
-    "deep": Plan(60, 21_600, 61, 1),
+    "standard": Plan(30, 900, 36, 3),
+    "deep": Plan(60, 21_600, 66, 1),
 }
 
 
