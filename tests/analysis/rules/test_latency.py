@@ -132,7 +132,9 @@ def test_misses_name_who_reads_and_say_nothing_without_a_ratio():
     signal = RULES["page_cache_misses"].evaluate(cached(10_000, 10_000, 9_000))
     assert [(c.name, c.id, c.share) for c in signal.culprits] == [("db", "7", 1.0)]
     unknown = ProbeSample("cachestat", 10.0, 5, values={"misses": 5.0})
-    known = facts(MemorySample(10.0, None, None, increases={"workingset_refault_file": 9}), cachestat=unknown)
+    known = facts(
+        MemorySample(10.0, None, None, increases={"workingset_refault_file": 9}), cachestat=unknown
+    )
     assert RULES["page_cache_misses"].evaluate(known) is None
 
 
