@@ -150,3 +150,11 @@ def test_retransmits_name_the_networks_they_went_to():
     assert (culprit.kind, culprit.name, culprit.share) == ("remote", "192.0.2.0/24", 0.75)
     assert culprit.detail == "port 5432"
     assert rule.evaluate(facts(sample)).culprits == ()
+
+
+def test_what_a_control_group_reclaims_is_not_charged_to_the_host():
+    slow = {MS + 8: 2000}
+    group = seen("drsnoop", slow, scope="cgroup")
+    assert severity("direct_reclaim_latency", facts(drsnoop=group)) is None
+    host = seen("drsnoop", slow, scope="host")
+    assert severity("direct_reclaim_latency", facts(drsnoop=host)) is Severity.CRITICAL
