@@ -7,7 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from analysis import score as scoring
-from analysis.model import Assessment, Facts, Finding, Recommendation, Rule, Severity, Signal
+from analysis.charges import charged
+from analysis.diagnosis import Case, diagnose, links
+from analysis.model import (
+    Assessment,
+    Deduction,
+    Facts,
+    Finding,
+    Recommendation,
+    Rule,
+    Severity,
+    Signal,
+)
+from analysis.pattern import Pattern
 from analysis.registry import UseFunction
 from analysis.state import Damping, Held, RuleState, State, advance
 from analysis.use_model import ResourceUse
@@ -27,6 +39,7 @@ class Policy:
     Attributes:
         rules: Enabled rules by id, with the thresholds in force.
         uses: Resource to the function that tells its use.
+        patterns: Causes that are known.
         damping: How findings become anomalies.
         min_coverage: Below this share of known resources there is no score [ratio].
         expected: Resources that are unknown when no collector tells of them.
@@ -38,6 +51,7 @@ class Policy:
     damping: Damping = field(default_factory=Damping)
     min_coverage: float = 0.5
     expected: frozenset[str] = frozenset()
+    patterns: tuple[Pattern, ...] = ()
 
 
 def assess(sweep: Sweep, state: State, policy: Policy) -> tuple[Assessment, State]:
@@ -63,10 +77,9 @@ def assess(sweep: Sweep, state: State, policy: Policy) -> tuple[Assessment, Stat
         for r, rule in policy.rules.items()
     }  # fmt: skip
     active = {r: m.held for r, m in memories.items() if m.held is not None}
-    assessment = _conclude(facts, policy, tuple(active.values()))
     rules = {r: _word(r, active, signals) for r in policy.rules}
     # Only one earlier sweep is kept, or each would hold the one before it.
-    return replace(assessment, rules=rules), State(memories, sweep)
+    return _conclude(facts, policy, tuple(active.values()), rules), State(memories, sweep)
 
 
 def _evaluate(rule: Rule, facts: Facts) -> Signal | None:
@@ -85,31 +98,44 @@ def _word(rule: str, active: Mapping[str, Held], signals: Mapping[str, Signal | 
     return "unknown" if signals[rule] is None else "quiet"
 
 
-def _conclude(facts: Facts, policy: Policy, active: tuple[Held, ...]) -> Assessment:
-    """Put score, use, anomalies and advice together."""
+def _conclude(
+    facts: Facts, policy: Policy, active: tuple[Held, ...], rules: Mapping[str, str]
+) -> Assessment:
+    """Put score, use, anomalies, diagnosis and advice together."""
     sweep = facts.sweep
-    charged = [held.finding for held in active]
-    charges = scoring.deductions(charged)
+    found = [held.finding for held in active]
+    charges = scoring.deductions(charged(found, links(policy.patterns)))
     coverage, known = scoring.coverage(sweep.outcomes.values(), policy.expected)
     value = scoring.score(charges) if coverage >= policy.min_coverage else None
     band = scoring.band(value)
-    places = {c.cause: number for number, c in enumerate(charges)}
+    places = _places(charges, found)
     anomalies = [h.anomaly for h in sorted(active, key=lambda h: _rank(h.finding, places))]
-    advice = _recommend(facts, charged, places)
+    points = {f.rule.id: f.points for f in found}
+    hypotheses = diagnose(Case(facts, anomalies, rules, points), policy.patterns)
+    advice = _recommend(facts, found, places)
     told = Told(value, band, coverage, len(policy.rules), sweep.started_at)
     return Assessment(
-        verdict=verdict(told, anomalies, advice),
+        verdict=verdict(told, anomalies, advice, hypotheses),
         health_score=value,
         coverage=coverage,
         band=band,
         deductions=charges,
+        hypotheses=hypotheses,
         resource_scores={
             r: scoring.score(c for c in charges if c.resource == r) for r in sorted(known)
         },
         resources=_uses(facts, policy),
         anomalies=tuple(anomalies),
         recommendations=advice,
+        rules=rules,
     )
+
+
+def _places(charges: Iterable[Deduction], found: Iterable[Finding]) -> dict[str, int]:
+    """Order cause groups: those that are charged, then consequences by their dearest finding."""
+    dearest = sorted(found, key=lambda f: (-f.points, scoring.order(f)))
+    causes = [*(c.cause for c in charges), *(f.rule.cause for f in dearest)]
+    return {cause: number for number, cause in enumerate(dict.fromkeys(causes))}
 
 
 def _rank(finding: Finding, places: Mapping[str, int]) -> tuple[object, ...]:

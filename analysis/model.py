@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+# Rules find their whole vocabulary here.
+from analysis.evidence import Culprit as Culprit  # noqa: PLC0414
+from analysis.evidence import Evidence as Evidence  # noqa: PLC0414
+from analysis.hypothesis import Hypothesis
 from analysis.use_model import ResourceUse
 from collectors.bpf.model import ProbeSample
 from collectors.model import Sweep
@@ -38,50 +42,6 @@ class Scale(StrEnum):
 
     LINEAR = "linear"
     LOG = "log"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """
-    One number behind a finding.
-
-    Attributes:
-        text: What it is, in a few words.
-        value: The number.
-        unit: Its unit.
-        source: File and field it comes from.
-
-    """
-
-    text: str
-    value: float | None
-    unit: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Culprit:
-    """
-    Who or what a finding points at.
-
-    Attributes:
-        kind: process, cgroup, device, interface, mount, listener, remote.
-        name: Its name, safe to show.
-        id: What tells it from others of that name (a pid, an address); None when the name does.
-        value: Its part.
-        unit: Unit of `value`.
-        share: Its part of the whole [ratio]; None when unknown.
-        detail: More to recognize it by (unit, container, mount point).
-
-    """
-
-    kind: str
-    name: str
-    id: str | None = None
-    value: float | None = None
-    unit: str = ""
-    share: float | None = None
-    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +299,7 @@ class Assessment:
         coverage: Weighted share of resources that are known [ratio].
         band: healthy, degraded, critical or unknown.
         deductions: Why it is not 100, dearest first.
+        hypotheses: What may be behind the anomalies, most likely first.
         resource_scores: Resource to its own score, 0 to 100; only what is known.
         resources: Resource to its use.
         anomalies: Active ones, worst first.
@@ -352,6 +313,7 @@ class Assessment:
     coverage: float
     band: str
     deductions: tuple[Deduction, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
     resource_scores: Mapping[str, float] = field(default_factory=dict)
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     anomalies: tuple[Anomaly, ...] = ()

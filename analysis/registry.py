@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
+import analysis.causes
 import analysis.rules
 import analysis.use
 from analysis.model import RESOURCES, Advise, Evaluate, Facts, Kind, Rule, Scale
+from analysis.pattern import Pattern
 from analysis.use_model import ResourceUse
 
 UseFunction = Callable[[Facts], "ResourceUse | None"]
@@ -103,7 +106,7 @@ def discover_rules() -> dict[str, Rule]:
         dict id -> rule, by id.
 
     """
-    _import_all(analysis.rules.__path__, "analysis.rules")
+    list(_modules(analysis.rules))
     return dict(sorted(_rules.items()))
 
 
@@ -115,11 +118,31 @@ def discover_uses() -> dict[str, UseFunction]:
         dict resource -> function, in the order of RESOURCES.
 
     """
-    _import_all(analysis.use.__path__, "analysis.use")
+    list(_modules(analysis.use))
     return {r: _uses[r] for r in RESOURCES if r in _uses}
 
 
-def _import_all(path: list[str], package: str) -> None:
+def discover_patterns() -> tuple[Pattern, ...]:
+    """
+    Find every cause pattern by walking `analysis.causes`.
+
+    Returns:
+        The patterns, by id.
+
+    Raises:
+        ValueError: When two have one id.
+
+    """
+    found: dict[str, Pattern] = {}
+    for module in _modules(analysis.causes):
+        for pattern in module.PATTERNS:
+            if pattern.id in found:
+                raise ValueError(f"two cause patterns are called {pattern.id}")
+            found[pattern.id] = pattern
+    return tuple(found[name] for name in sorted(found))
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
     """Import each module of a package."""
-    for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
+    for module in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{package.__name__}.{module.name}")

@@ -144,23 +144,19 @@ def order(finding: Finding) -> tuple[bool, float, bool, str]:
     return explains, -finding.points, not finding.signal.culprits, rule.id
 
 
-def deductions(found: Iterable[Finding]) -> tuple[Deduction, ...]:
+def deductions(charged: Iterable[Finding]) -> tuple[Deduction, ...]:
     """
-    Charge each cause once, by the dearest of its findings.
+    Write out what is charged.
 
     Args:
-        found: The findings, in any order.
+        charged: The findings that are, as `analysis.charges` chooses them.
 
     Returns:
         One deduction per cause, dearest first.
 
     """
-    dearest: dict[str, Finding] = {}
-    for finding in sorted(found, key=lambda f: (-f.points, order(f))):
-        dearest.setdefault(finding.rule.cause, finding)
     charges = (
-        Deduction(cause, f.rule.resource, round(f.points, 1), f.rule.id)
-        for cause, f in dearest.items()
+        Deduction(f.rule.cause, f.rule.resource, round(f.points, 1), f.rule.id) for f in charged
     )
     return tuple(sorted(charges, key=lambda d: (-d.points, d.cause)))
 

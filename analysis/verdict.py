@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from analysis.hypothesis import Hypothesis
 from analysis.model import Anomaly, Culprit, Recommendation
 from analysis.text import number, percent, size
 
@@ -13,6 +14,7 @@ from analysis.text import number, percent, size
 _DOERS = frozenset({"process", "cgroup", "listener"})
 _VERBS = {"cores": "takes", "ratio": "takes", "bytes": "holds", "bytes/s": "moves", "1/s": "causes"}
 _MOST_CAUSES = 2
+_SURE, _LIKELY = 0.8, 0.5
 # Within this time of a sweep its time of day tells which day is meant [s].
 _RECENT = 12 * 3600.0
 
@@ -38,7 +40,12 @@ class Told:
     at: float
 
 
-def verdict(told: Told, anomalies: Sequence[Anomaly], advice: Iterable[Recommendation]) -> str:
+def verdict(
+    told: Told,
+    anomalies: Sequence[Anomaly],
+    advice: Iterable[Recommendation],
+    hypotheses: Sequence[Hypothesis],
+) -> str:
     """
     Say in one or two sentences what a sweep means.
 
@@ -46,9 +53,12 @@ def verdict(told: Told, anomalies: Sequence[Anomaly], advice: Iterable[Recommend
         told: What is known of the whole host.
         anomalies: The active ones, worst first.
         advice: The advice, most important first.
+        hypotheses: What may be behind the anomalies, most likely first; one at least
+            where there is an anomaly.
 
     Returns:
-        The worst finding with its culprit, what else is wrong, and the next step.
+        The most likely cause, the worst finding that shows it with its culprit, what
+        else is wrong, and the next step.
 
     """
     known = "" if told.coverage >= 1 else f"; only {percent(told.coverage)} of the host is known"
@@ -57,11 +67,12 @@ def verdict(told: Told, anomalies: Sequence[Anomaly], advice: Iterable[Recommend
             return f"Unknown: too little of this host could be read{known}."
         found = f"none of {told.rules} rules found anything"
         return f"{told.band.capitalize()} ({told.score:g}): {found}{known}."
-    worst = anomalies[0]
+    cause = hypotheses[0]
+    worst = next(a for a in anomalies if a.rule in cause.seen)
+    since = _clock(worst.since, told.at)
     return (
-        f"{_head(told, len(anomalies))}: {worst.message}{_blame(worst)}, "
-        f"since {_clock(worst.since, told.at)}{_others(anomalies)}{known}."
-        f"{_step(anomalies, advice)}"
+        f"{_head(told, len(anomalies))}: {_what(cause, worst)}{_blame(worst)}, since {since}"
+        f"{_others(hypotheses)}{known}.{_step(cause, anomalies, advice)}"
     )
 
 
@@ -109,10 +120,36 @@ def _blame(worst: Anomaly) -> str:
     return f"; {first.name}{pid}" + (f" {verb} {takes}" if takes else "")
 
 
-def _others(anomalies: Sequence[Anomaly]) -> str:
-    """Name the other causes; more findings of the same one are no other trouble."""
-    causes = dict.fromkeys(a.cause for a in anomalies)
-    names = [cause.replace("_", " ") for cause in causes if cause != anomalies[0].cause]
+def _what(cause: Hypothesis, worst: Anomaly) -> str:
+    """Name the cause, if it is one that is known, and the finding that shows it."""
+    if not cause.known:
+        return worst.message
+    return f"{cause.title}{_doubt(cause)}: {_in_sentence(worst)}"
+
+
+def _doubt(cause: Hypothesis) -> str:
+    """Say how sure it is, unless it is."""
+    if cause.confidence >= _SURE:
+        return ""
+    return " (likely)" if cause.confidence >= _LIKELY else " (perhaps)"
+
+
+def _in_sentence(worst: Anomaly) -> str:
+    """Begin a message like any word, unless it begins with a name or an abbreviation."""
+    first, *_ = worst.message.split(maxsplit=1) or [""]
+    name = first in {worst.subject, *(c.name for c in worst.culprits)}
+    plain = first[1:].islower() or len(first) == 1
+    return worst.message[:1].lower() + worst.message[1:] if plain and not name else worst.message
+
+
+def _others(hypotheses: Sequence[Hypothesis]) -> str:
+    """Name causes of what the first one does not explain."""
+    told = {*hypotheses[0].seen, *hypotheses[0].explains}
+    names = []
+    for other in hypotheses[1:]:
+        if not told >= set(other.seen):
+            names.append(other.id.replace("_", " "))
+        told |= {*other.seen, *other.explains}
     if not names:
         return ""
     more = len(names) - _MOST_CAUSES
@@ -121,10 +158,10 @@ def _others(anomalies: Sequence[Anomaly]) -> str:
     return f"; also {', '.join(first)} and {last}" if first else f"; also {last}"
 
 
-def _step(anomalies: Sequence[Anomaly], advice: Iterable[Recommendation]) -> str:
-    """Tell the first thing to do about the worst cause."""
-    worst = anomalies[0]
-    same = {a.rule for a in anomalies if a.cause == worst.cause}
+def _step(cause: Hypothesis, anomalies: Sequence[Anomaly], advice: Iterable[Recommendation]) -> str:
+    """Tell the first thing to do about the cause."""
+    worst = next(a for a in anomalies if a.rule in cause.seen)
+    same = {a.rule for a in anomalies if a.cause == worst.cause} | {*cause.seen}
     title = next((item.title for item in advice if item.addresses in same), None)
     if title is not None:
         return f" {title}."

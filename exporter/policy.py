@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from analysis import assess
 from analysis.model import Rule
-from analysis.registry import discover_rules, discover_uses
+from analysis.registry import discover_patterns, discover_rules, discover_uses
 from analysis.state import Damping
 from collectors.base import discover
 from exporter.config import Config
@@ -55,6 +55,7 @@ def policy(config: Config) -> Policy:
         rules=_rules(config),
         uses=discover_uses(),
         damping=damping,
+        patterns=discover_patterns(),
         min_coverage=config.analysis.min_coverage,
         expected=frozenset(c.category for c in discover().values() if c.essential),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic_core
 
+from analysis.hypothesis import Hypothesis
 from analysis.model import Anomaly, Assessment, Deduction, Recommendation
 from analysis.use_model import ResourceUse
 from collectors.bpf.model import Histogram, ProbeSample, Stack
@@ -169,6 +170,7 @@ class Summary:
         coverage: Weighted share of resources that are known [ratio].
         band: healthy, degraded, critical or unknown.
         deductions: Why it is not 100, dearest first.
+        hypotheses: What may be behind the anomalies, most likely first.
         resource_scores: Resource to its own score.
         resources: Resource to its use.
         anomalies: Active ones, worst first.
@@ -182,6 +184,7 @@ class Summary:
     coverage: float
     band: str
     deductions: tuple[Deduction, ...]
+    hypotheses: tuple[Hypothesis, ...]
     resource_scores: Mapping[str, float]
     resources: Mapping[str, ResourceUse]
     anomalies: tuple[DatedAnomaly, ...]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from analysis import score as scoring
 from analysis.assess import Policy, assess
+from analysis.charges import charged
 from analysis.model import (
     RESOURCES,
     Culprit,
@@ -259,8 +260,8 @@ def test_what_was_lost_is_told_before_rates_and_then_the_dearest_that_names_some
 def test_the_price_is_that_of_the_dearest_whatever_is_told_first():
     found = [finding("b", 9.0, cause="c"), finding("a", 9.0, cause="c"),
              finding("rate", 9.1, cause="c", scale=Scale.LOG)]  # fmt: skip
-    assert [(d.rule, d.points) for d in scoring.deductions(found)] == [("rate", 9.1)]
-    assert scoring.deductions(found[:2])[0].rule == "a"
+    assert [(f.rule.id, f.points) for f in charged(found, {})] == [("rate", 9.1)]
+    assert charged(found[:2], {})[0].rule.id == "a"
 
 
 def test_deductions_have_one_decimal_so_that_the_sum_is_exact():

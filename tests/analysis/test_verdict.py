@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.model import Anomaly, Culprit, Recommendation, Severity
-from analysis.verdict import Told, amount, verdict
+from analysis import verdict as words
+from analysis.diagnosis import Case, diagnose
+from analysis.hypothesis import Hypothesis
+from analysis.model import Anomaly, Culprit, Facts, Recommendation, Severity
+from analysis.verdict import Told, amount
+from collectors.model import Sweep
 
 AT = 1_700_000_000.0  # 22:13:20 UTC
 FINE = Told(100.0, "healthy", 1.0, 77, AT)
@@ -22,6 +26,16 @@ def anomaly(message="Tasks waited", cause="cpu_saturation", rule="cpu_pressure",
 
 def advice(title="Ask", rule="cpu_pressure"):
     return Recommendation("i", "investigate", "cpu", title, "", addresses=rule)
+
+
+def verdict(told, anomalies, offered):
+    """Tell of findings that no pattern knows, the worst first."""
+    points = {a.rule: 1.0 for a in anomalies}
+    facts = Facts(Sweep("quick", 0.0, 0.0, 10.0, 10.0))
+    case = Case(facts, anomalies, dict.fromkeys(points, "active"), points)
+    unknown = {h.id: h for h in diagnose(case, ())}
+    ranked = [unknown[cause] for cause in dict.fromkeys(a.cause for a in anomalies)]
+    return words.verdict(told, anomalies, offered, ranked)
 
 
 HOG = Culprit("process", "hog", "7,8", 1.97, "cores", 0.97)
@@ -72,7 +86,7 @@ def test_findings_without_a_score_are_told_with_what_is_missing():
     ],
 )
 def test_other_causes_are_named_once_and_few_of_them(causes, expected):
-    told = verdict(BAD, [anomaly(cause=c) for c in causes], [])
+    told = verdict(BAD, [anomaly(cause=c, rule=f"r{n}") for n, c in enumerate(causes)], [])
     assert told == f"Critical (41.5): Tasks waited, since 22:13:20 UTC{expected}."
 
 
@@ -150,3 +164,34 @@ def test_an_amount_that_is_unknown_is_empty():
 )
 def test_a_time_that_is_not_of_today_has_its_date(ago, expected):
     assert verdict(BAD, [anomaly(since=AT - ago)], []).endswith(f", since {expected}.")
+
+
+def cause(title, confidence, *seen, explains=()):
+    return Hypothesis(title, "cpu", title, confidence, (), seen, explains)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "doubt"), [(1.0, ""), (0.8, ""), (0.6, " (likely)"), (0.4, " (perhaps)")]
+)
+def test_a_known_cause_is_named_first_with_its_doubt(confidence, doubt):
+    told = words.verdict(BAD, [anomaly()], [], [cause("it is so", confidence, "cpu_pressure")])
+    assert told == f"Critical (41.5): it is so{doubt}: tasks waited, since 22:13:20 UTC."
+
+
+def test_the_finding_told_is_one_that_shows_the_cause():
+    found = [anomaly("Symptom", rule="io"), anomaly("CPU 3 is hot", rule="hot")]
+    told = words.verdict(BAD, found, [], [cause("it is so", 1.0, "hot", explains=("io",))])
+    assert told == "Critical (41.5): it is so: CPU 3 is hot, since 22:13:20 UTC."
+
+
+def test_only_causes_of_what_is_left_are_named_besides():
+    found = [anomaly(rule=r) for r in ("a", "b", "c")]
+    causes = [cause("one", 1.0, "a", explains=("b",)), cause("two", 1.0, "c"),
+              cause("three", 1.0, "b")]  # fmt: skip
+    assert words.verdict(BAD, found, [], causes).endswith("; also two.")
+
+
+def test_a_name_keeps_its_capital():
+    found = [anomaly("Xorg has 900 of 1,000 files", subject="Xorg")]
+    told = words.verdict(BAD, found, [], [cause("it is so", 1.0, "cpu_pressure")])
+    assert "it is so: Xorg has" in told

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.charges import charged
 from analysis.model import Facts, Severity
 from analysis.registry import discover_rules
 from analysis.score import deductions, findings
@@ -232,5 +233,5 @@ def test_a_card_that_fails_in_every_way_is_charged_once():
         repair=GpuRepair(1, 1, pending=True, failed=True),
         errors_increase={"ecc_uncorrected": 9, "ecc_corrected": 900},
     )
-    charges = deductions(found(facts(broken)))
+    charges = deductions(charged(found(facts(broken)), {}))
     assert [(c.cause, c.resource) for c in charges] == [("failing_gpu", "gpu")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.charges import charged
 from analysis.model import Facts, Severity
 from analysis.registry import discover_rules
 from analysis.score import deductions, findings
@@ -131,7 +132,7 @@ def test_one_cause_is_charged_once():
         "gpu_faults": "gpu_lost",
     }
     assert [rules[a].cause for a in shared] == [rules[b].cause for b in shared.values()]
-    charges = deductions(found(log(oops=1, kernel_warning=1, alarm=5)))
+    charges = deductions(charged(found(log(oops=1, kernel_warning=1, alarm=5)), {}))
     assert [(d.cause, d.rule) for d in charges] == [("kernel_fault", "kernel_faults")]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.charges import charged
 from analysis.model import Facts, Severity
 from analysis.registry import discover_rules
 from analysis.rules import memory, memory_reclaim
-from analysis.score import deductions, findings
+from analysis.score import findings
 from collectors.base import Context
 from collectors.memory import MemorySample
 from collectors.memory import collect as collect_memory
@@ -113,7 +114,7 @@ def test_all_tasks_standing_still_is_worse_than_some():
 def test_one_cause_is_charged_once():
     thrashing = fired(facts(sample(16 * GIB, GIB // 4), pressure(0.5, 0.3)))
     assert len(thrashing) >= 3
-    assert len(deductions(thrashing)) == 1
+    assert len(charged(thrashing, {})) == 1
 
 
 @pytest.mark.parametrize(

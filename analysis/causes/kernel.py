@@ -1,0 +1,116 @@
+"""Causes that lie in the kernel's tables, its locks, its clock, or in it itself."""
+
+from __future__ import annotations
+
+from analysis.model import Facts
+from analysis.pattern import Clue, Pattern
+
+_SECURITY_SHARE = 0.05
+
+
+def _security_checks(facts: Facts) -> bool | None:
+    """Tell whether security checks take a visible part of the CPU time, by the profile."""
+    seen = facts.probe("profile")
+    if seen is None or not seen.stacks:
+        return None
+    whole = sum(s.value for s in seen.stacks)
+    mine = sum(s.value for s in seen.stacks if any(map(_is_security, s.frames)))
+    return mine / whole >= _SECURITY_SHARE
+
+
+def _is_security(frame: str) -> bool:
+    """Tell whether a kernel function belongs to AppArmor or SELinux."""
+    return frame.startswith(("aa_", "apparmor_", "selinux_", "avc_"))
+
+
+PATTERNS = (
+    Pattern(
+        "fd_leak",
+        "kernel",
+        "a process has nearly used up its file descriptors",
+        seen=Clue("hardly any descriptors are left to it", ("process_file_descriptors",)),
+        speaks_for=(Clue("one process grows all the time", ("process_leak",)),),
+        explains=("file_descriptors",),
+    ),
+    Pattern(
+        "fd_limit_system",
+        "kernel",
+        "the whole host is near its limit of open files",
+        seen=Clue("hardly any files are left", ("file_descriptors", "files_refused")),
+    ),
+    Pattern(
+        "task_limit",
+        "kernel",
+        "hardly any more processes or threads can be started",
+        seen=Clue("hardly any tasks are left", ("task_capacity", "container_tasks")),
+        speaks_against=(Clue("ended processes fill the table", ("zombies",)),),
+    ),
+    Pattern(
+        "zombie_parent",
+        "kernel",
+        "a program does not collect its ended children",
+        seen=Clue("ended processes stay", ("zombies",)),
+        explains=("task_capacity", "container_tasks"),
+    ),
+    Pattern(
+        "lock_contention",
+        "kernel",
+        "threads queue for locks instead of working",
+        seen=Clue("threads wait long for locks", ("lock_contention",)),
+        speaks_for=(Clue("tasks are switched all the time", ("context_switches",)),),
+        explains=("context_switches", "run_queue_latency"),
+    ),
+    Pattern(
+        "security_checks",
+        "kernel",
+        "security checks take a visible part of the CPU time",
+        seen=Clue(
+            "the CPUs are busy", ("cpu_pressure", "run_queue", "cpu_utilization", "interrupt_load")
+        ),
+        must=(Clue("AppArmor or SELinux is in the profile", fact=_security_checks),),
+        explains=("run_queue_latency",),
+    ),
+    Pattern(
+        "log_storm",
+        "kernel",
+        "so many kernel messages are written that the writing holds the CPUs",
+        seen=Clue("messages are lost before they are read", ("kernel_log_lost",)),
+        speaks_for=(Clue("a CPU was locked up", ("kernel_faults",)),),
+        explains=("kernel_faults", "run_queue_latency"),
+    ),
+    Pattern(
+        "kernel_fault",
+        "kernel",
+        "the kernel reports a fault in itself",
+        seen=Clue("a fault is reported", ("kernel_faults", "kernel_alarms", "kernel_warnings")),
+        explains=("hung_tasks", "blocked_tasks"),
+    ),
+    Pattern(
+        "wrong_clock",
+        "kernel",
+        "the clock is wrong",
+        seen=Clue("the time is off", ("clock_offset", "clock_step", "clock_unsynchronized")),
+    ),
+    Pattern(
+        "hot_gpu",
+        "gpu",
+        "a GPU is too hot or short of power and slows itself down",
+        seen=Clue("it slows itself down", ("gpu_temperature", "gpu_throttled")),
+    ),
+    Pattern(
+        "failing_gpu",
+        "gpu",
+        "a GPU is failing",
+        seen=Clue(
+            "errors are reported",
+            (
+                "gpu_ecc_corrected",
+                "gpu_ecc_uncorrected",
+                "gpu_faults",
+                "gpu_lost",
+                "gpu_memory_repair",
+            ),
+        ),
+        explains=("gpu_pcie_degraded", "bus_errors"),
+    ),
+)
