@@ -17,6 +17,8 @@ _TRANSPARENT = {8, 9, 10, 11, 18}
 # Bytes after the 12 of every type: fixed by kind, and per member by kind.
 _FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
 _PER_MEMBER = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
+_WORDS = [(12 + _FIXED.get(kind, 0)) // 4 for kind in range(32)]
+_MEMBER_WORDS = [_PER_MEMBER.get(kind, 0) // 4 for kind in range(32)]
 
 
 class Btf:
@@ -50,15 +52,19 @@ class Btf:
     def _index(self) -> None:
         """Note where each type begins, and the named structures."""
         # The one loop over all types (60,000 on a distribution's kernel): kept flat.
-        types, place, size = self._types, 0, len(self._types)
-        unpack, places, structs = _TYPE.unpack_from, self._places, self._structs
+        words, place, size = memoryview(self._types).cast("I"), 0, len(self._types) // 4
+        add, structs = self._places.append, self._structs
+        number = 0
         while place < size:
-            name, info, _ = unpack(types, place)
+            number += 1
+            info = words[place + 1]
             kind = info >> 24 & 0x1F
-            if name and kind in (_STRUCT, _UNION):
-                structs.setdefault(name, []).append(len(places))
-            places.append(place)
-            place += 12 + _FIXED.get(kind, 0) + _PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
+            if kind in (_STRUCT, _UNION):
+                structs.setdefault(words[place], []).append(number)
+            add(place << 2)
+            place += _WORDS[kind]
+            if _MEMBER_WORDS[kind]:
+                place += _MEMBER_WORDS[kind] * (info & 0xFFFF)
 
     def offset(self, path: str) -> int | None:
         """

@@ -34,7 +34,8 @@ from collectors.bpf.source import Filters, Host, Planned, Program, Rejected
 HEADERS = Path(__file__).parent / "headers"
 _SETTLE = 0.2  # [s] until every CPU runs the new programs
 _LOOK = 0.05  # [s] between two looks into the ring buffers
-_WARNINGS = ("-Wno-duplicate-decl-specifier", "-Wno-unused-variable", "-Wno-unused-function")
+# Nobody debugs these programs: without debug information they compile an eighth faster.
+_FLAGS = ("-g0", "-Wno-duplicate-decl-specifier", "-Wno-unused-variable", "-Wno-unused-function")
 _PERF_SOFTWARE = 1  # PERF_TYPE_SOFTWARE, include/uapi/linux/perf_event.h
 _PERF_EVENTS = {"cpu_clock": 0, "page_faults": 2, "page_faults_maj": 6}
 _EVERY = {"cpu_clock": "sample_freq"}  # all others count events
@@ -130,7 +131,7 @@ class Worker:
             btf = None
         kprobes = any(part.on.startswith("k") for part in parts)
         functions = process.functions() if kprobes else frozenset()
-        self.place = process.TracefsPlace()
+        self.place = process.Place()
         self.host = Host(self.place.tracefs, btf, functions)
 
     def _plan(self) -> list[Planned]:
@@ -161,7 +162,7 @@ class Worker:
     def _build(self, planned: list[Planned]) -> Module:
         """Compile a module."""
         text = source.write(planned, self.host, self.filters)
-        flags = [*_WARNINGS, f"-DPAGE_SIZE={os.sysconf('SC_PAGE_SIZE')}"]
+        flags = [*_FLAGS, f"-DPAGE_SIZE={os.sysconf('SC_PAGE_SIZE')}"]
         return Module(self._ask(lambda: self.bcc.BPF(text=text, cflags=flags)))
 
     def _ask(self, question: Callable[[], Any]) -> Any:
