@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.text import percent
+from exporter.status_diagnosis import diagnosis
 from exporter.status_format import (
     UNKNOWN,
     bar,
@@ -48,6 +49,7 @@ def report_body(report: Mapping[str, Any]) -> str:
         (
             _hero(summary, metadata),
             _partial(metadata),
+            card("Diagnosis", diagnosis(items(summary.get("hypotheses")))),
             _anomalies(items(summary.get("anomalies"))),
             _deductions(summary),
             _advice(items(summary.get("recommendations"))),

@@ -9,6 +9,7 @@ from analysis.model import Culprit, Recommendation
 from analysis.text import percent
 from exporter.layout import WIDTH, grid, paragraph, safe
 from exporter.report import DatedAnomaly, Report, Summary
+from exporter.text_diagnosis import diagnosis
 from exporter.text_probes import probe_tables
 from exporter.text_use import measure, process_table, use_table
 
@@ -29,7 +30,7 @@ def text(
         processes: Whether to list the processes in the report.
 
     Returns:
-        The verdict, anomalies with culprits and evidence, advice, the score
+        The verdict, the diagnosis, anomalies with culprits and evidence, advice, the score
         with its deductions, the USE table, what eBPF probes saw, and what could
         not be read.
 
@@ -39,6 +40,7 @@ def text(
         return "no assessment\n"
     parts = [
         _head(report, summary, width),
+        diagnosis(summary.hypotheses, width),
         *_anomalies(summary.anomalies, width),
         _advice(summary, width),
         _score(summary, width),

@@ -90,7 +90,10 @@ PATTERNS = (
         "interrupt_storm",
         "cpu",
         "interrupts take a CPU",
-        seen=Clue("a CPU is busy with interrupts", ("interrupt_load", "backlog_squeezed")),
+        seen=Clue(
+            "a CPU is busy with interrupts",
+            ("interrupt_load", "backlog_squeezed", "softirq_latency", "interrupt_latency"),
+        ),
         speaks_for=(
             Clue("one CPU handles the packets of all", ("packet_steering",)),
             Clue("packets wait or are dropped before they are handled", ("backlog_drops",)),
@@ -101,14 +104,14 @@ PATTERNS = (
         "overheating",
         "cpu",
         "the CPUs are too hot and slow themselves down",
-        seen=Clue("heat slows the CPUs", ("thermal_throttling",)),
+        seen=Clue("heat slows the CPUs", ("thermal_throttling", "heat_throttling")),
         explains=_WAITING,
     ),
     Pattern(
         "cgroup_cpu_limit",
         "container",
         "a group of processes is held back by its own CPU limit",
-        seen=Clue("a group is throttled", ("cpu_throttling",)),
+        seen=Clue("a group is throttled", ("cpu_throttling", "container_cpu_stall")),
         speaks_for=(
             Clue(
                 "the host has CPU time left",

@@ -28,8 +28,11 @@ PATTERNS = (
         "fd_leak",
         "kernel",
         "a process has nearly used up its file descriptors",
-        seen=Clue("hardly any descriptors are left to it", ("process_file_descriptors",)),
-        speaks_for=(Clue("one process grows all the time", ("process_leak",)),),
+        seen=Clue(
+            "hardly any descriptors are left to it",
+            ("process_file_descriptors", "process_descriptor_leak"),
+        ),
+        speaks_for=(Clue("it opens more and more", ("process_descriptor_leak",)),),
         explains=("file_descriptors",),
     ),
     Pattern(
@@ -42,7 +45,10 @@ PATTERNS = (
         "task_limit",
         "kernel",
         "hardly any more processes or threads can be started",
-        seen=Clue("hardly any tasks are left", ("task_capacity", "container_tasks")),
+        seen=Clue(
+            "hardly any tasks are left",
+            ("task_capacity", "container_tasks", "container_forks_refused"),
+        ),
         speaks_against=(Clue("ended processes fill the table", ("zombies",)),),
     ),
     Pattern(
@@ -89,7 +95,10 @@ PATTERNS = (
         "wrong_clock",
         "kernel",
         "the clock is wrong",
-        seen=Clue("the time is off", ("clock_offset", "clock_step", "clock_unsynchronized")),
+        seen=Clue(
+            "the time is off",
+            ("clock_offset", "clock_step", "clock_unsynchronized", "clocksource_unstable"),
+        ),
     ),
     Pattern(
         "hot_gpu",

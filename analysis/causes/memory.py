@@ -137,7 +137,7 @@ PATTERNS = (
         "compaction_stalls",
         "memory",
         "memory is fragmented, and tasks wait while huge pages are put together",
-        seen=Clue("tasks wait for compaction", ("compaction_stalls",)),
+        seen=Clue("tasks wait for compaction", ("compaction_stalls", "compaction_latency")),
         speaks_for=(
             Clue("huge pages are sought for everybody", fact=_huge_pages_always),
             Clue("huge pages are split again", ("huge_page_splits",)),
@@ -192,7 +192,16 @@ PATTERNS = (
         "memory or processor report errors: the hardware is failing",
         seen=Clue(
             "errors are reported",
-            ("memory_uncorrected", "memory_corrupted", "machine_checks", "bus_errors"),
+            (
+                "memory_uncorrected",
+                "memory_corrupted",
+                "machine_checks",
+                "bus_errors",
+                "memory_corrected_errors",
+                "memory_uncorrected_errors",
+                "bus_corrected_errors",
+                "bus_lost_transactions",
+            ),
         ),
         explains=("kernel_faults", "kernel_warnings", "kernel_alarms"),
     ),

@@ -11,7 +11,7 @@ _LONG_WAY = 0.05  # [s] of round trip
 _SLOW_CONNECTIONS = ("tcp_retransmits", "tcp_connect_latency")
 _LOCAL_LOSS = Clue(
     "packets are lost in this host",
-    ("receive_overruns", "backlog_drops", "conntrack_drops", "qdisc_drops"),
+    ("receive_overruns", "backlog_drops", "conntrack_drops", "queue_drops", "card_discards"),
 )
 _LINK = Clue("a link damages packets", ("link_errors", "tcp_bad_segments", "link_flaps"))
 _CPUS_FULL = Clue("tasks wait for a CPU", ("cpu_pressure", "run_queue"))
@@ -79,7 +79,7 @@ PATTERNS = (
         "a link carries as much as it can",
         seen=Clue("a link is full", ("link_utilization",)),
         speaks_for=(Clue("segments are sent again", ("tcp_retransmits",)),),
-        explains=(*_SLOW_CONNECTIONS, "qdisc_drops"),
+        explains=(*_SLOW_CONNECTIONS, "queue_drops"),
     ),
     Pattern(
         "receive_overrun",
@@ -135,7 +135,7 @@ PATTERNS = (
         "udp_overrun",
         "network",
         "a program does not read its datagrams as fast as they come",
-        seen=Clue("datagrams are dropped", ("udp_receive_buffer", "udp_memory")),
+        seen=Clue("datagrams are dropped", ("udp_receive_buffer", "udp_memory", "udp_bad_packets")),
         speaks_against=(_CPUS_FULL,),
     ),
     Pattern(
@@ -155,7 +155,10 @@ PATTERNS = (
         "socket_memory",
         "network",
         "the memory for sockets is nearly used up",
-        seen=Clue("sockets are squeezed", ("tcp_memory", "tcp_memory_aborts", "tcp_orphans")),
+        seen=Clue(
+            "sockets are squeezed",
+            ("tcp_memory", "tcp_memory_aborts", "tcp_orphans", "tcp_out_of_memory"),
+        ),
         explains=("tcp_receive_drops", "tcp_receive_squeezed", *_SLOW_CONNECTIONS),
     ),
     Pattern(

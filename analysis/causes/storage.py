@@ -20,7 +20,7 @@ _SHIPPERS = ("fluent-bit", "fluentd", "filebeat", "promtail", "vector", "alloy",
 _SLOW = ("io_pressure", "io_stall", "cpu_iowait", "disk_queue", "disk_latency", "block_io_latency")
 _BROKEN = (
     "disk_errors", "disk_state", "disk_timeouts", "lost_writes", "storage_log_errors",
-    "disk_stalled",
+    "disk_stalled", "block_errors", "fsync_errors",
 )  # fmt: skip
 _DIRTY = Clue("writers are held back until pages are written", ("dirty_throttling",))
 _SWAPPING = Clue("pages are read back from swap", ("swap_in",))
@@ -189,7 +189,7 @@ PATTERNS = (
         "filesystem_full",
         "filesystem",
         "a file system is nearly full",
-        seen=Clue("hardly any room is left", ("filesystem_space", "filesystem_filling")),
+        seen=Clue("hardly any room is left", ("filesystem_space", "filesystem_fill_time")),
     ),
     Pattern(
         "inodes_full",

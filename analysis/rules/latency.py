@@ -16,7 +16,6 @@ from collectors.disk import Disk
 from collectors.pressure import PressureSample
 
 _LEAST_WAITS, _LEAST_REQUESTS, _LEAST_CONNECTS, _LEAST_RECLAIMS = 1000, 100, 100, 10
-_LEAST_SYNCS = 100
 # Writes are put off and done in bulk; they hurt where tasks wait for storage at all.
 _WRITES_HURT = 0.05
 
@@ -198,37 +197,4 @@ def direct_reclaim_latency(facts: Facts) -> Signal | None:
         message=f"One in a hundred direct reclaims took {duration(reclaims.p99)} or longer",
         evidence=_evidence(reclaims, "direct reclaims", "mm_vmscan_direct_reclaim_begin, _end"),
         culprits=by_memory(facts),
-    )
-
-
-@rule(
-    resource="disk",
-    cause="slow_storage",
-    kind=Kind.SATURATION,
-    unit="s",
-    warning=0.050,
-    critical=0.500,
-    scale=Scale.LOG,
-    probe="fsync",
-    at_once=True,
-    source="etcd's own advice for its write-ahead log is 10 ms for 99 of 100; five times that, "
-    "which a turning disk reaches by two seeks and two turns, is slow for any log",
-    gate="100 calls in the window",
-    explanation="Programs waited long until their data was safe on the disk: commits of a "
-    "database or a broker take as long.",
-    next_steps=("See who calls fsync, and how often.", "Look at what else writes to that disk."),
-)
-def fsync_latency(facts: Facts) -> Signal | None:
-    """Watch how long the slowest hundredth of fsync and its like took."""
-    sample = facts.probe("fsync")
-    known = [h for h in sample.histograms if h.count >= _LEAST_SYNCS] if sample else []
-    worst = max(known, key=lambda h: h.p99 or 0.0, default=None)
-    if worst is None or worst.p99 is None:
-        return _quiet(sample, "calls of fsync")
-    name = worst.labels.get("operation", "fsync")
-    return Signal(
-        value=worst.p99,
-        message=f"One in a hundred calls of {name} took {duration(worst.p99)} or longer",
-        evidence=_evidence(worst, f"calls of {name}", f"sys_enter_{name}, sys_exit_{name}"),
-        culprits=by_io(facts),
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.hypothesis import Bearing, Ground, Hypothesis
 from analysis.model import Culprit, Deduction, Evidence, Recommendation
 from analysis.use_model import DeviceUse, ErrorCount, ResourceUse
 from collectors.disk import Device, Disk, DiskSample, Operation
@@ -73,6 +74,7 @@ def report(entries=(), **changes):
             "coverage": 1.0,
             "band": "healthy",
             "deductions": (),
+            "hypotheses": (),
             "resource_scores": {},
             "resources": {"cpu": ResourceUse(used(0.5, 0.75), queue_length=1.25)},
             "anomalies": (),
@@ -288,3 +290,29 @@ def test_names_cannot_move_the_cursor_or_forge_a_line():
 )
 def test_a_number_has_its_unit(value, unit, shown):
     assert measure(value, unit) == shown
+
+
+def test_the_diagnosis_is_told_with_how_it_was_reached():
+    grounds = (
+        Ground(Bearing.SEEN, "it is seen", True),
+        Ground(Bearing.FOR, "nobody knows", None),
+        Ground(Bearing.AGAINST, "not that", False),
+        Ground(Bearing.AGAINST, "but this", True),
+    )
+    known = Hypothesis("thrash", "memory", "it is so", 0.67, grounds, ("swap_in",), ("io_stall",))
+    other = Hypothesis("group", "cpu", "something else", 0.5, grounds, ("x",), known=False)
+    shown = text(report(hypotheses=(known, other)))
+    assert shown.partition("DIAGNOSIS\n")[2].partition("\n\n")[0].splitlines() == [
+        "  1. It is so (confidence 67 %)",
+        "     thrash (memory), seen by swap_in; explains io_stall",
+        "     + it is seen: yes (the cause itself)",
+        "     ? nobody knows: unknown (speaks for it)",
+        "     + not that: no (would speak against it)",
+        "     - but this: yes (would speak against it)",
+        "  2. Something else (no pattern knows its cause)",
+        "     group (cpu), seen by x",
+    ]
+
+
+def test_a_healthy_host_has_no_diagnosis():
+    assert "DIAGNOSIS" not in text(report())
