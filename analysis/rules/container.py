@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-from analysis.model import Culprit, Evidence, Facts, Kind, Signal
+from analysis.model import Evidence, Facts, Kind, Signal
 from analysis.registry import rule
 from analysis.rules.container_advice import raise_cpu, raise_memory, relieve_memory
+from analysis.rules.groups import MOST_CULPRITS, group_culprit, group_kills, worst_group
+from analysis.rules.oom_victims import victims
 from analysis.text import percent, size
 from collectors.cgroup import Group
 from collectors.container import ContainerSample
@@ -14,7 +14,6 @@ from collectors.rates import ratio
 
 # A group that ran in fewer quota periods (2 s at the usual 100 ms) was idle.
 _LEAST_PERIODS = 20
-_MOST_CULPRITS = 5
 # Some groups allow very few tasks on purpose, and then have all of them always.
 _LEAST_TASKS = 20
 
@@ -41,7 +40,7 @@ def cpu_throttling(facts: Facts) -> Signal | None:
         known = group.cpu.quota is not None and (group.cpu.periods or 0) >= _LEAST_PERIODS
         return group.cpu.throttled if known else None
 
-    return _worst(
+    return worst_group(
         facts,
         share,
         lambda g, v: (
@@ -74,7 +73,7 @@ def cpu_throttling(facts: Facts) -> Signal | None:
 )
 def container_memory(facts: Facts) -> Signal | None:
     """Watch memory that cannot be reclaimed against a group's limit."""
-    return _worst(
+    return worst_group(
         facts,
         lambda g: ratio(g.memory.held, g.memory.limit),
         lambda g, v: f"{g.identity.name} holds {size(g.memory.held)} of its limit of "
@@ -108,13 +107,13 @@ def container_oom(facts: Facts) -> Signal | None:
     sample, before = facts.sample(ContainerSample), facts.before(ContainerSample)
     if sample is None:
         return None
-    kills = _kills(sample, before)
+    kills = group_kills(sample, before)
     # What was killed in a group that is gone is remembered by the groups above it.
     whole = sample.oom_kills_increase
     if before is not None:
         whole = max(sample.oom_kills - before.oom_kills, whole)
     whole = max(whole, *(k for _, k in kills)) if kills else whole
-    names = ", ".join(g.identity.name for g, _ in kills[:_MOST_CULPRITS])
+    names = ", ".join(g.identity.name for g, _ in kills[:MOST_CULPRITS])
     return Signal(
         value=float(whole),
         message=f"The kernel killed {whole} {'process' if whole == 1 else 'processes'} for want "
@@ -123,7 +122,10 @@ def container_oom(facts: Facts) -> Signal | None:
         else "No process was killed in a control group",
         subject=kills[0][0].identity.name if kills else None,
         evidence=(Evidence("kills", whole, "kills", "memory.events oom_kill"),),
-        culprits=tuple(_culprit(g, float(k), "kills") for g, k in kills[:_MOST_CULPRITS]),
+        culprits=(
+            *(group_culprit(g, float(k), "kills") for g, k in kills[:MOST_CULPRITS]),
+            *(victims(facts) if whole else ()),
+        ),
     )
 
 
@@ -143,7 +145,7 @@ def container_oom(facts: Facts) -> Signal | None:
 )
 def container_tasks(facts: Facts) -> Signal | None:
     """Watch tasks against a group's limit."""
-    return _worst(
+    return worst_group(
         facts,
         lambda g: (
             ratio(g.tasks.current, g.tasks.limit) if (g.tasks.limit or 0) >= _LEAST_TASKS else None
@@ -181,7 +183,7 @@ def container_pressure(facts: Facts) -> Signal | None:
     sample = facts.sample(ContainerSample)
     if sample is None or not any("memory_full" in g.pressure for g in sample.groups):
         return None
-    return _worst(
+    return worst_group(
         facts,
         lambda g: g.pressure.get("memory_full") if g.memory.limit or g.memory.high else None,
         lambda g, v: (
@@ -196,57 +198,6 @@ def container_pressure(facts: Facts) -> Signal | None:
     )
 
 
-def _worst(
-    facts: Facts,
-    value: Callable[[Group], float | None],
-    sentence: Callable[[Group, float], str],
-    evidence: Callable[[Group, float], Iterable[Evidence]],
-    hidden: Callable[[Group], bool] = lambda _: False,
-) -> Signal | None:
-    """Look at the group with the highest value; 0 when none is limited and could be read."""
-    sample = facts.sample(ContainerSample)
-    if sample is None:
-        return None
-    known = [(v, g) for g in sample.groups if (v := value(g)) is not None]
-    if not known and any(map(hidden, sample.groups)):
-        return None
-    if not known:
-        return Signal(0.0, "No control group is limited in this respect and was active")
-    # Of a group and the one around it, the inner one tells more.
-    known.sort(key=lambda pair: (-pair[0], -pair[1].path.count("/"), pair[1].path))
-    worst, group = known[0]
-    return Signal(
-        value=worst,
-        message=sentence(group, worst),
-        subject=group.identity.name,
-        evidence=tuple(evidence(group, worst)),
-        culprits=tuple(_culprit(g, v, "ratio") for v, g in known[:_MOST_CULPRITS] if v > 0),
-    )
-
-
 def _refused(group: Group) -> str:
     """Tell forks that failed, when there were any."""
     return f"; {group.tasks.refused} forks were refused" if group.tasks.refused else ""
-
-
-def _kills(sample: ContainerSample, before: ContainerSample | None) -> list[tuple[Group, int]]:
-    """List the innermost groups with kills since the sweep before, most first."""
-    earlier = {g.path: g.memory.oom_kills for g in before.groups} if before else {}
-    found = []
-    for group in sample.groups:
-        kills, step = group.memory.oom_kills, group.memory.oom_kills_increase or 0
-        old = earlier.get(group.path)
-        if kills is not None and old is not None:
-            # A group that was made anew counts from 0 again.
-            step = kills - old if kills >= old else kills
-        if step > 0:
-            found.append((group, step))
-    inner = [(g, k) for g, k in found if not any(o.path.startswith(g.path + "/") for o, _ in found)]
-    return sorted(inner, key=lambda pair: (-pair[1], pair[0].path))
-
-
-def _culprit(group: Group, value: float, unit: str) -> Culprit:
-    """Name a group as the culprit."""
-    what = group.identity
-    detail = ", ".join(d for d in (what.runtime, what.kind, what.pod_uid) if d)
-    return Culprit("cgroup", what.name, group.path, value, unit, None, detail)

@@ -6,6 +6,7 @@ from analysis.culprits import by_faults, by_memory
 from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.memory_advice import find_consumer, swap_less
+from analysis.rules.oom_victims import by_oom, told
 from analysis.stalls import harmed
 from analysis.text import percent, size
 from collectors.memory import MemorySample
@@ -230,9 +231,9 @@ def oom_kill(facts: Facts) -> Signal | None:
     return Signal(
         value=float(kills),
         message=f"The kernel killed {kills} {'process' if kills == 1 else 'processes'} for lack "
-        "of memory",
+        f"of memory{told(facts) if kills else ''}",
         evidence=(Evidence("processes killed", kills, "kills", "/proc/vmstat oom_kill"),),
-        culprits=by_memory(facts),
+        culprits=by_oom(facts) if kills else (),
     )
 
 

@@ -16,11 +16,13 @@ from analysis.use.network import setting
 from collectors.conntrack import ConntrackSample
 from collectors.neighbour import NeighbourSample
 from collectors.network import Interface, NetworkSample
+from collectors.nic import NicSample
 from collectors.rates import ratio
 from collectors.softnet import SoftnetSample
 
 _LEAST_PACKETS = 100.0  # [1/s] below which a share of them says nothing
 _LEAST_MISHAPS = 1.0  # [1/s] below which they are single events
+_MOST_CAUSES = 3
 # The kernel's sums: damaged frames of every kind are in rx_errors.
 _FAULTS = ("rx_errors", "tx_errors")
 _OVERRUNS = ("rx_fifo", "rx_missed_errors", "rx_over_errors", "tx_fifo")
@@ -94,9 +96,21 @@ def _worst(facts: Facts, kinds: tuple[str, ...], what: str) -> Signal | None:
         value=share,
         message=f"{worst} {what} {rate:,.1f} packets per second, {percent(share)} of all",
         subject=worst,
-        evidence=(Evidence(what, rate, "1/s", f"/proc/net/dev {worst} {', '.join(kinds)}"),),
+        evidence=(
+            Evidence(what, rate, "1/s", f"/proc/net/dev {worst} {', '.join(kinds)}"),
+            *_by_cause(facts, worst),
+        ),
         culprits=(Culprit("interface", worst, value=rate, unit="1/s", share=share),),
     )
+
+
+def _by_cause(facts: Facts, interface: str) -> tuple[Evidence, ...]:
+    """Give what a card's driver says of its losses, the largest first."""
+    sample = facts.sample(NicSample)
+    card = sample.cards.get(interface) if sample else None
+    steps = {n: s for n, s in card.losses_increase.items() if s} if card else {}
+    ranked = sorted(steps, key=lambda n: (-steps[n], n))[:_MOST_CAUSES]
+    return tuple(Evidence(n, steps[n], "packets", f"ethtool -S {interface}") for n in ranked)
 
 
 @rule(

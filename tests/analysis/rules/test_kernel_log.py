@@ -30,13 +30,15 @@ JUDGED = {
     "gpu_faults": (("gpu_fault",), CRITICAL, 1),
     "network_device_hangs": (("nic_hang",), WARNING, 3),
     "thermal_throttling": (("thermal_throttle",), WARNING, None),
+    "syn_flood": (("tcp_syn_flooding",), WARNING, None),
+    "tcp_out_of_memory": (("tcp_out_of_memory",), CRITICAL, 1),
+    "clocksource_unstable": (("clocksource_unstable",), WARNING, None),
 }
 RULES = {n: discover_rules()[n] for n in (*JUDGED, "kernel_log_lost")}
 # Judged from better counters, or no trouble of the host: there is evidence, and no rule.
 EVIDENCE = {
-    "oom_kill", "segfault", "machine_check", "edac_corrected", "memory_error",
-    "gpu_application_fault", "conntrack_table_full", "neighbour_overflow", "tcp_syn_flooding",
-    "tcp_out_of_memory", "clocksource_unstable",
+    "oom_kill", "machine_check", "edac_corrected", "memory_error", "gpu_application_fault",
+    "conntrack_table_full", "neighbour_overflow",
 }  # fmt: skip
 CASES = [(rule, error) for rule, (errors, _, _) in JUDGED.items() for error in errors]
 
@@ -78,8 +80,17 @@ def test_many_are_critical(name):
 
 
 def test_what_is_judged_elsewhere_is_only_evidence():
-    assert {e for _, e in CASES} | EVIDENCE == set(CLASSES)
+    assert {e for _, e in CASES} | EVIDENCE | {"segfault"} == set(CLASSES)
     assert found(log(**dict.fromkeys(EVIDENCE, 100))) == []
+
+
+@pytest.mark.parametrize(("crashes", "severity"), [(1, None), (2, WARNING), (20, CRITICAL)])
+def test_a_program_that_crashes_again_is_a_finding_and_one_crash_is_not(crashes, severity):
+    rule = discover_rules()["program_crashes"]
+    signal = rule.evaluate(facts(log([LogSubject("segfault", "java", crashes)], segfault=crashes)))
+    assert [f.severity for f in findings([(rule, signal)])] == ([severity] if severity else [])
+    assert (signal.culprits[0].kind, signal.culprits[0].name) == ("process", "java")
+    assert rule.at_once
 
 
 def test_only_new_messages_count():
