@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from analysis.model import RESOURCES, Rule
+from analysis.registry import discover_rules
 from exporter import config, report_schema
 from exporter.metrics_catalog import FAMILIES, Family
 
@@ -18,6 +22,19 @@ program. What is unknown is absent, never 0. The values of a sweep are withdrawn
 when it is older than three intervals; what sysdx says of itself stays. Besides
 these there are the library's `process_*` metrics. No process id, command line,
 path, address or free text is a label, and every family has a limit.
+"""
+
+_RULES_HEAD = """# Rules
+
+Generated from `analysis/rules/` by `./dev docs`; do not edit.
+
+A rule reads one number, the signal, and holds it against thresholds; higher is
+worse. It becomes an anomaly when it is found in two of the last three sweeps,
+unless one sweep suffices or it is far beyond critical. Findings of one cause
+group are charged to the health score once. Below its gate a rule says nothing;
+where the kernel does not tell what it needs, its state is unknown, which is not
+the same as fine. Thresholds can be changed in the configuration, under `rules`,
+by the rule's name; each is switched off there with `enabled: false`.
 """
 
 
@@ -52,6 +69,66 @@ def _code(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
+def rules() -> str:
+    """
+    Describe the rules.
+
+    Returns:
+        The page as Markdown: per resource a table, then each rule.
+
+    """
+    found = list(discover_rules().values())
+    parts = [_rules_of(r, [rule for rule in found if rule.resource == r]) for r in RESOURCES]
+    return f"{_RULES_HEAD}\nThere are {len(found)} rules.\n{''.join(parts)}"
+
+
+def _rules_of(resource: str, found: Iterable[Rule]) -> str:
+    """Describe the rules of a resource."""
+    rows = "".join(
+        f"| [`{r.id}`](#{r.id}) | {_first_line(r)} | {r.unit} | {_threshold(r.warning)} "
+        f"| {_threshold(r.critical)} |\n"
+        for r in found
+    )
+    title = resource.upper() if resource in ("cpu", "gpu") else resource.capitalize()
+    head = "| rule | signal | unit | warning | critical |\n|---|---|---|---:|---:|\n"
+    return f"\n## {title}\n\n{head}{rows}{''.join(map(_rule, found))}"
+
+
+def _rule(rule: Rule) -> str:
+    """Describe a rule."""
+    critical = f", critical from {_threshold(rule.critical)}" if rule.critical is not None else ""
+    lines = (
+        ("Signal", f"{_first_line(rule)} [{rule.unit}]"),
+        ("Thresholds", f"warning from {_threshold(rule.warning)}{critical}"),
+        ("Where they come from", rule.source),
+        ("Says nothing below", rule.gate if rule.gate != "none" else ""),
+        ("Cause group", f"`{rule.cause}` ({rule.kind.value})"),
+        ("One sweep suffices", "yes: it is an event" if rule.at_once and not rule.probe else ""),
+        ("Needs the eBPF probe", f"`{rule.probe}`" if rule.probe else ""),
+    )
+    facts = "".join(f"- {name}: {_plain(text)}\n" for name, text in lines if text)
+    steps = "".join(f"{n}. {_plain(step)}\n" for n, step in enumerate(rule.next_steps, 1))
+    look = f"\nWhat to look at next:\n\n{steps}" if steps else ""
+    return f"\n### {rule.id}\n\n{_plain(rule.explanation)}\n\n{facts}{look}"
+
+
+def _first_line(rule: Rule) -> str:
+    """Give what a rule watches, without the verb."""
+    told = inspect.getdoc(rule.evaluate) or ""
+    text = told.partition("\n")[0].rstrip(".").removeprefix("Watch ").removeprefix("for ")
+    return _plain(text)
+
+
+def _threshold(value: float | None) -> str:
+    """Write a threshold; none where a rule can only warn."""
+    return "none" if value is None else f"{value:,.10g}"
+
+
+def _plain(text: str) -> str:
+    """Keep characters that Markdown would take for its own."""
+    return re.sub(r"([\\*<])", r"\\\1", text)
+
+
 def _config_schema() -> str:
     """Describe the configuration as JSON Schema."""
     return json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -59,6 +136,7 @@ def _config_schema() -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics,
+    "docs/rules.md": rules,
     "docs/config.schema.json": _config_schema,
     "docs/report.schema.json": lambda: report_schema.text().decode(),
 }

@@ -41,6 +41,11 @@ class Program:
         assert self._process.returncode == 0
         return json.loads(said)
 
+    def end(self):
+        """End it, if it still waits for its word."""
+        self._process.kill()
+        self._process.communicate()
+
 
 def run(name, code, **constants):
     return Program(name, code, **constants).run()
