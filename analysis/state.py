@@ -12,6 +12,9 @@ from collectors.model import Sweep
 # An anomaly clears only below this part of its warning threshold, so that a
 # signal that trembles around the threshold does not raise and clear in turns.
 CLEAR = 0.9
+# Below this part of it the trouble is plainly over. Between the two it may come
+# back any time: only a long calm ends it there.
+OVER = 0.5
 TWICE = 2.0
 # What comes and goes is one trouble and not many: an anomaly that returns within
 # this time of its end is held longer each time [s].
@@ -32,15 +35,18 @@ class Damping:
         of_sweeps: How many sweeps are remembered.
         hold: Shortest life of an anomaly; four and then sixteen times as long for one
             that keeps coming back [s].
+        linger: How long a signal must stay below the clearing threshold when it stays
+            near it [s].
 
     """
 
     raise_sweeps: int = 2
     of_sweeps: int = 3
     hold: float = 120.0
+    linger: float = 600.0
 
 
-AT_ONCE = Damping(1, 1, 0.0)
+AT_ONCE = Damping(1, 1, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,9 @@ class RuleState:
 
     Attributes:
         fired: For each of the last sweeps in which the signal was known: at or over warning?
-        calm: The same for: below the clearing threshold?
+        over: The same for: far below the warning threshold?
+        calm_since: Monotonic time of the first sweep of those below the clearing
+            threshold, up to the last one; None when that was not [s].
         unknown: Sweeps in a row in which it was unknown.
         onset: Wall time of the sweep with which the present trouble began [s].
         transitions: Raises and clears so far.
@@ -79,7 +87,8 @@ class RuleState:
     """
 
     fired: tuple[bool, ...] = ()
-    calm: tuple[bool, ...] = ()
+    over: tuple[bool, ...] = ()
+    calm_since: float | None = None
     unknown: int = 0
     onset: float | None = None
     transitions: int = 0
@@ -140,9 +149,7 @@ def advance(
         return memory
     hold = damping.hold * _LONGER**memory.returns
     old_enough = sweep.started_monotonic - memory.held.raised >= hold
-    # A probe runs in few sweeps; waiting for a second one would take half an hour and more.
-    calm_enough = 1 if rule.probe else damping.raise_sweeps
-    if old_enough and sum(memory.calm) >= calm_enough:
+    if old_enough and _ended(memory, rule, sweep, damping):
         return _cleared(memory, sweep)
     return replace(memory, held=_seen(memory.held, rule, signal, finding))
 
@@ -167,6 +174,16 @@ def at_once(finding: Finding) -> bool:
     return finding.signal.value >= far
 
 
+def _ended(memory: RuleState, rule: Rule, sweep: Sweep, damping: Damping) -> bool:
+    """Tell whether a trouble is plainly over, or has been calm for long."""
+    if memory.calm_since is None:
+        return False
+    # A probe runs in few sweeps; waiting for a second one would take half an hour and more.
+    if rule.probe or sum(memory.over) >= damping.raise_sweeps:
+        return True
+    return sweep.started_monotonic - memory.calm_since >= damping.linger
+
+
 def _not_asked(memory: RuleState, rule: Rule, sweep: Sweep) -> bool:
     """Tell whether a rule's probe has no part in this sweep, and was heard of lately."""
     if rule.probe is None or rule.probe in sweep.outcomes:
@@ -182,7 +199,7 @@ def _unseen(memory: RuleState, sweep: Sweep, damping: Damping) -> RuleState:
     # Whatever was seen before so long a gap does not agree with what comes after it.
     if memory.held:
         return _cleared(memory, sweep)
-    return replace(memory, fired=(), calm=(), onset=None)
+    return replace(memory, fired=(), over=(), calm_since=None, onset=None)
 
 
 def _remember(
@@ -194,14 +211,16 @@ def _remember(
     damping: Damping,
 ) -> RuleState:
     """Add a sweep to the history."""
-    calm = signal.value < rule.warning * CLEAR
+    now, calm = sweep.started_monotonic, signal.value < rule.warning * CLEAR
+    since = (now if memory.calm_since is None else memory.calm_since) if calm else None
     fired = (*memory.fired, finding is not None)[-damping.of_sweeps :]
     onset = memory.onset if any(memory.fired) or memory.held else None
     if finding is not None and onset is None:
         onset = sweep.started_at
-    calms = (*memory.calm, calm)[-damping.of_sweeps :]
-    looked = sweep.started_monotonic
-    return replace(memory, fired=fired, calm=calms, unknown=0, onset=onset, looked=looked)
+    over = (*memory.over, signal.value < rule.warning * OVER)[-damping.of_sweeps :]
+    return replace(
+        memory, fired=fired, over=over, calm_since=since, unknown=0, onset=onset, looked=now
+    )
 
 
 def _raised(memory: RuleState, finding: Finding, sweep: Sweep) -> RuleState:
@@ -214,7 +233,8 @@ def _raised(memory: RuleState, finding: Finding, sweep: Sweep) -> RuleState:
         held=Held(now, finding, anomaly),
         transitions=memory.transitions + 1,
         returns=min(memory.returns + 1, _MOST_RETURNS) if again else 0,
-        calm=(),
+        over=(),
+        calm_since=None,
     )
 
 

@@ -166,9 +166,14 @@ def test_it_lives_as_long_as_it_is_held_at_least(hold, cleared):
     assert seen.index(False, 1) == cleared
 
 
-@pytest.mark.parametrize(("value", "cleared"), [(9.0, False), (8.99, True)])
-def test_it_clears_below_nine_tenths_of_the_threshold(value, cleared):
-    assert active([20, 20, value, value])[-1] is not cleared
+@pytest.mark.parametrize(("value", "cleared"), [(9.0, None), (8.99, 12), (5.0, 12), (4.99, 3)])
+def test_near_its_threshold_only_a_long_calm_ends_it(value, cleared):
+    seen = active([20, 20, *[value] * 20])
+    assert (seen.index(False, 1) if False in seen[1:] else None) == cleared
+
+
+def test_a_calm_that_is_broken_begins_anew():
+    assert all(active([20, 20, *[8] * 9, 9.5, *[8] * 9])[1:])
 
 
 def test_calm_has_to_last_as_well():

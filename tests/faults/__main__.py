@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.faults import silence
+from tests.faults import quiet, silence
 from tests.faults.scenario import Scenario, discover
 from tests.faults.table import details, markdown, row, text, totals
 from tests.faults.trial import Outcome, run
@@ -55,6 +55,7 @@ def _arguments() -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help="scenarios; all when none is named"
     )
     parser.add_argument("--list", action="store_true", help="only list the scenarios")
+    parser.add_argument("--busy", action="store_true", help="do not wait until the host is idle")
     parser.add_argument("--output", type=Path, help="write the table there as Markdown")
     parser.add_argument(
         "--silence", nargs="?", type=int, const=_IDLE, metavar="N",
@@ -71,16 +72,16 @@ def _faults(arguments: argparse.Namespace) -> int:
         lines = [f"{s.name:24} {s.title}" for s in known.values()]
         return _say(*[f"there is no scenario {n}" for n in unknown], *lines) or bool(unknown)
     chosen = [known[n] for n in arguments.names or known]
-    outcomes = [_tried(scenario) for scenario in chosen]
+    outcomes = [_tried(scenario, 0.0 if arguments.busy else quiet.PATIENCE) for scenario in chosen]
     _say("", text(outcomes))
     if arguments.output is not None:
         arguments.output.write_text(markdown(outcomes), encoding="utf-8")
     return 0 if all(total.met for total in totals(outcomes)) else 1
 
 
-def _tried(scenario: Scenario) -> Outcome:
+def _tried(scenario: Scenario, patience: float) -> Outcome:
     """Run one scenario and tell at once."""
-    outcome = run(scenario)
+    outcome = run(scenario, patience=patience)
     _say("  ".join(filter(None, row(outcome))), *details(outcome))
     return outcome
 

@@ -20,7 +20,7 @@ from tests.faults.scenario import as_it_is
 INTERVAL = 0.5
 # Two sweeps agree before anything but the worst is raised, as by default; nothing is held
 # longer than that, so that the end of a fault can be seen as well.
-DAMPING = Damping(raise_sweeps=2, of_sweeps=3, hold=0.0)
+DAMPING = Damping(raise_sweeps=2, of_sweeps=3, hold=0.0, linger=0.0)
 _LATE = 60.0  # [s] for compiling probes, and for collectors that do not answer
 _PROFILE = "quick"
 

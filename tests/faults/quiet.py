@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-_PATIENCE = 180.0  # [s]
+PATIENCE = 180.0  # [s]
 _CALM = 3  # looks in a row
 _LOOK = 1.0  # [s]
 _MOST_BUSY = 0.15
 _IDLE, _WAITING = 3, 4
 
 
-def wait(patience: float = _PATIENCE) -> bool:
+def wait(patience: float = PATIENCE) -> bool:
     """
     Wait until the CPUs have had time for some seconds.
 

@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="faults need root")
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """What else runs here matters only to real faults, and those of the tests are told apart."""
-    monkeypatch.setattr(quiet, "wait", lambda: True)
+    monkeypatch.setattr(quiet, "wait", lambda _: True)
 
 
 def anomaly(rule, *culprits):

@@ -55,13 +55,16 @@ class Outcome:
         return self.seconds is not None
 
 
-def run(scenario: Scenario, eye: Callable[[], Eye] = Lab) -> Outcome:
+def run(
+    scenario: Scenario, eye: Callable[[], Eye] = Lab, patience: float = quiet.PATIENCE
+) -> Outcome:
     """
     Run a scenario; whatever breaks in it costs this one only.
 
     Args:
         scenario: The scenario.
         eye: Makes what looks at the host, with a fresh state.
+        patience: How long to wait until the host is idle [s].
 
     Returns:
         What came of it.
@@ -70,7 +73,7 @@ def run(scenario: Scenario, eye: Callable[[], Eye] = Lab) -> Outcome:
     with _alone(), tempfile.TemporaryDirectory(prefix="sysdx-faults-") as folder:
         trial = _Trial(scenario, eye())
         try:
-            quiet.wait()
+            quiet.wait(patience)
             trial.run(Path(folder))
         except Impossible as lack:
             return replace(trial.outcome, impossible=str(lack))
