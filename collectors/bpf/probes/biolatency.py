@@ -1,10 +1,10 @@
 """
 Block I/O latency: from the moment a device got a request until it completed.
 
-Event: block:block_rq_issue and block_rq_complete, joined by device and sector. Cost: 0.5 us per
-request, not measurable at 53,000 requests a second. Missed: requests under way when the window
-opens are counted when they complete, with their true latency if they were issued after the probe
-was attached; the parent of a flush completes once more without an issue and is not counted.
+Event: block:block_rq_issue and block_rq_complete, joined by device and sector. Cost: about 1.3 us
+per request, not measurable at 53,000 requests a second. Missed: requests under way when the
+window opens are counted when they complete, with their true latency if they were issued after the
+probe was attached; the parent of a flush completes once more without an issue and is not counted.
 Kernels: all with these tracepoints.
 """
 

@@ -3,10 +3,11 @@ Block I/O, request by request: who asked which device for what, and how long it 
 
 Event: block:block_io_start (6.5 and later; before, block:block_rq_insert) when a request is made,
 in the context of who makes it; block:block_rq_issue when the device gets it;
-block:block_rq_complete. Cost: 1 us per request. Missed: of buffered writes the kernel's writer is
-told instead of who wrote; two requests for the same sector at the same time are counted, but the
-latency is that of the second. With block_rq_insert the requests that never waited have no time in
-the queue. Of the requests a fair sample is kept; what is added up is added up over all of them.
+block:block_rq_complete. Cost: about 2 us per request. Missed: of buffered writes the kernel's
+writer is told instead of who wrote; two requests for the same sector at the same time are
+counted, but the latency is that of the second. With block_rq_insert the requests that never
+waited have no time in the queue. Of the requests a fair sample is kept; what is added up is added
+up over all of them.
 Kernels: all with these tracepoints.
 """
 

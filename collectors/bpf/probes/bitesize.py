@@ -1,8 +1,8 @@
 """
 Block I/O size: how many bytes each request asked a device for.
 
-Event: block:block_rq_issue. Cost: 0.4 us per request. Missed: flushes, which carry no data; a
-request that a device gave back is counted again when it is issued again. An edge belongs to the
+Event: block:block_rq_issue. Cost: about 0.3 us per request. Missed: flushes, which carry no data;
+a request that a device gave back is counted again when it is issued again. An edge belongs to the
 bucket below it, as sizes are mostly powers of two: 4,096 bytes are in the bucket up to 4,096.
 Kernels: all with this tracepoint.
 """

@@ -5,13 +5,13 @@ Event: mm_filemap_get_pages (6.11 and later) tells which pages of which file a r
 filemap:mm_filemap_fault the same for a mapped file; before, kprobes on filemap_read and
 filemap_fault do where the kernel has kprobes. filemap:mm_filemap_add_to_page_cache tells what
 entered the cache, and writeback:writeback_dirty_folio that it did so to be written. What a task
-adds to a file and then gets from it by reading is a miss; what it dirties is none. Cost: 0.5 us
-per read and per page that enters. Missed: mapped pages that were in the cache and near to another
-one's fault; a second read by the same task that begins within the first and ends with it; of a
-read that had to wait, the pages that the kernel got just before the one it waited for. Pages that
-are read ahead are misses, so hits are too few where reading ahead is in vain. Where no read can
-be seen, hits are unknown, and all pages that entered and were not written are misses. Kernels:
-those with type information tell hits, all others misses.
+adds to a file and then gets from it by reading is a miss; what it dirties is none. Cost: about 1
+us per read, 0.2 us per page that enters or is dirtied. Missed: mapped pages that were in the
+cache and near to another one's fault; a second read by the same task that begins within the first
+and ends with it; of a read that had to wait, the pages that the kernel got just before the one it
+waited for. Pages that are read ahead are misses, so hits are too few where reading ahead is in
+vain. Where no read can be seen, hits are unknown, and all pages that entered and were not written
+are misses. Kernels: those with type information tell hits, all others misses.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Compaction: how long the kernel moved pages to get large pieces of memory, zone 
 Event: compaction:mm_compaction_begin and _end around one zone, and
 compaction:mm_compaction_try_to_compact_pages when an allocation has to wait for it. By "task":
 whoever wanted memory waited, or asked for compaction of all memory; by "daemon": kcompactd, for
-which nobody waits. Cost: 0.5 us per zone, nothing without. Missed: compaction under way when the
-window closes. Kernels: all with these tracepoints and CONFIG_COMPACTION.
+which nobody waits. Cost: about 6 us per zone, nothing without. Missed: compaction under way when
+the window closes. Kernels: all with these tracepoints and CONFIG_COMPACTION.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 Time on CPU: how long tasks ran each time before they gave up their CPU, or lost it.
 
 Event: sched:sched_switch; a stretch lasts from one switch to the next on the same CPU. Cost:
-0.15 us per switch. Missed: the stretch under way on each CPU when the window closes; one that
-began before the window counts in full when it ends in it. Values, where no filter is set:
+about 0.2 us per switch. Missed: the stretch under way on each CPU when the window closes; one
+that began before the window counts in full when it ends in it. Values, where no filter is set:
 `unfinished` stretches, still under way when the maps are read, with `unfinished_seconds` of all
 and `longest_unfinished_seconds`: a program alone on its CPU is hardly ever switched.
 Kernels: all with this tracepoint.

@@ -3,8 +3,8 @@ Direct reclaim: how long tasks that wanted memory had to free some themselves.
 
 Event: vmscan:mm_vmscan_direct_reclaim_begin and _end (the host runs short: scope "host");
 vmscan:mm_vmscan_memcg_reclaim_begin and _end (a control group reaches its limit: scope "cgroup").
-Cost: 0.5 us per reclaim, nothing without. Missed: reclaim under way when the window closes, the
-kernel's own background reclaim, which makes nobody wait. Kernels: all with these tracepoints;
+Cost: about 2 us per reclaim, nothing without. Missed: reclaim under way when the window closes,
+the kernel's own background reclaim, which makes nobody wait. Kernels: all with these tracepoints;
 those of control groups need CONFIG_MEMCG.
 """
 

@@ -2,13 +2,13 @@
 Programs that are started, and those that could not be.
 
 Event: sched:sched_process_exec, in the context of the new program; for failures
-syscalls:sys_enter_execve and execveat with their exits. Cost: about 2 us per start (an estimate);
-the four system call events cost every system call of the host 0.1 us while the window is open.
-Missed: processes that are only forked (exitsnoop tells when they end); file names beyond 127
-bytes end in an ellipsis; arguments are never read. A start under a name that is looked up along
-PATH gives one failure per directory without it; failures of 32-bit programs are not told. Of all
-a fair sample is kept; what is added up is added up over all of them. Kernels: all; parents need
-type information (BTF), failures CONFIG_FTRACE_SYSCALLS.
+syscalls:sys_enter_execve and execveat with their exits. Cost: about 4 us per start; the four
+system call events cost every system call of the host 0.1 us while the window is open. Missed:
+processes that are only forked (exitsnoop tells when they end); file names beyond 127 bytes end in
+an ellipsis; arguments are never read. A start under a name that is looked up along PATH gives one
+failure per directory without it; failures of 32-bit programs are not told. Of all a fair sample
+is kept; what is added up is added up over all of them. Kernels: all; parents need type
+information (BTF), failures CONFIG_FTRACE_SYSCALLS.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """
 Processes that end: how old they were, and how they ended.
 
-Event: sched:sched_process_exit. Cost: about 2 us per process and 0.1 us per thread (estimates).
-Missed: before 6.18 a process is told when its first thread ends, which may be before the others
-do; where the first thread ended by itself, the code is that of the last one. Kernel threads are
-left out. The age is counted from the fork, not from the start of the program. Of all a fair
-sample is kept; what is added up is added up over all of them. Kernels: all with type information
-(BTF).
+Event: sched:sched_process_exit. Cost: about 2 us per process. Missed: before 6.18 a process is
+told when its first thread ends, which may be before the others do; where the first thread ended
+by itself, the code is that of the last one. Kernel threads are left out. The age is counted from
+the fork, not from the start of the program. Of all a fair sample is kept; what is added up is
+added up over all of them. Kernels: all with type information (BTF).
 """
 
 from __future__ import annotations

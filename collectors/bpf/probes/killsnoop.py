@@ -1,13 +1,13 @@
 """
 Signals: who sent what to whom.
 
-Event: signal:signal_generate, in the context of the sender. Cost: about 1.5 us per signal (an
-estimate), nothing without. Missed: what everybody gets all the time is counted only, as
-`left_out`: that a child ended (SIGCHLD), SIGURG (the Go runtime interrupts itself with it), and
-timers that a program set itself. For a signal that the kernel sent (`origin`), the sender is
-whoever happened to run, so none is told. A signal that nobody received (ignored, or the same
-already waits) is told as sent. Of all a fair sample is kept; what is added up is added up over
-all of them. Kernels: all.
+Event: signal:signal_generate, in the context of the sender. Cost: about 0.5 us per signal,
+nothing without. Missed: what everybody gets all the time is counted only, as `left_out`: that a
+child ended (SIGCHLD), SIGURG (the Go runtime interrupts itself with it), and timers that a
+program set itself. For a signal that the kernel sent (`origin`), the sender is whoever happened
+to run, so none is told. A signal that nobody received (ignored, or the same already waits) is
+told as sent. Of all a fair sample is kept; what is added up is added up over all of them.
+Kernels: all.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """
 Off-CPU time: where tasks were when they went to sleep, and how long until they ran again.
 
-Event: sched:sched_switch, where the current task is still the one that goes to sleep. Cost: 2 us
-per switch to sleep. Missed: tasks asleep when the window opens, until they next go to sleep;
-what a preempted task waits is in runqlat; the kernel's own idle threads are left out. Values:
-`asleep_seconds`, the sum, and `unfinished`, how many sleeps go on beyond the window: they count
-up to its end in the stacks, and not in the histogram; `stacks_lost`, sleeps whose stack is not
-known. Stacks: microseconds. Tops: processes.
+Event: sched:sched_switch, where the current task is still the one that goes to sleep. Cost: about
+2 us per switch to sleep. Missed: tasks asleep when the window opens, until they next go to sleep;
+what a preempted task waits is in runqlat; sleeps whose end the kernel tells to no program (on a
+crowded host one switch in a thousand was seen missing, for raw tracepoints as well); the kernel's
+own idle threads are left out. Values: `asleep_seconds`, the sum, and `unfinished`, how many
+sleeps go on beyond the window: they count up to its end in the stacks, and not in the histogram;
+`stacks_lost`, sleeps whose stack is not known. Stacks: microseconds. Tops: processes.
 Kernels: all with this tracepoint, 4.15 and later.
 """
 

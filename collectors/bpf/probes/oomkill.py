@@ -2,10 +2,10 @@
 Processes that the kernel killed because memory ran out, and who wanted the memory.
 
 Event: oom:mark_victim, in the context of the task that could not get memory; it comes for the
-whole host and for control groups alike. Cost: about 2 us per victim (an estimate). Missed: whether
-the host or a control group ran out (the kernel's log says so); where the
-event lacks them, the victim's memory and, if it ended at once, its name. Kernels: all; of the
-fields the first ones had the process id only, later releases of 6.1 have them all.
+whole host and for control groups alike. Cost: about 15 us per victim. Missed: whether the host or
+a control group ran out (the kernel's log says so); where the event lacks them, the victim's
+memory and, if it ended at once, its name. Kernels: all; of the fields the first ones had the
+process id only, later releases of 6.1 have them all.
 """
 
 from __future__ import annotations

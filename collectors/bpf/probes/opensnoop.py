@@ -2,12 +2,11 @@
 Files that are opened, and opens that failed.
 
 Event: syscalls:sys_enter_openat with its exit, openat2, and open where the machine has it. Cost:
-about 1.5 us per open (an estimate); any system call event costs every system call of the host 0.1
-us while the window is open. Missed: opens by io_uring, by handle and by 32-bit programs, creat,
-files that programs are started from; a name is as the program wrote it, so it may be relative,
-and beyond 127 bytes ends in an ellipsis. Counts by error are exact; the rankings are of the
-events that were not lost. Of these a fair sample is kept. Kernels: all with
-CONFIG_FTRACE_SYSCALLS.
+about 1.6 us per open; any system call event costs every system call of the host 0.1 us while the
+window is open. Missed: opens by io_uring, by handle and by 32-bit programs, creat, files that
+programs are started from; a name is as the program wrote it, so it may be relative, and beyond
+127 bytes ends in an ellipsis. Counts by error are exact; the rankings are of the events that were
+not lost. Of these a fair sample is kept. Kernels: all with CONFIG_FTRACE_SYSCALLS.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 Run queue latency: how long tasks that could run waited for a CPU.
 
 Event: sched:sched_wakeup and sched_wakeup_new (a task becomes runnable), sched:sched_switch (it
-gets a CPU; a preempted one becomes runnable again). Cost: 0.4 us per wake-up and switch.
-Missed: the waits of tasks whose ids are equal modulo 65,536 are mixed up, which needs more than
-that many tasks; under a filter, what a task waited before it first gave up a CPU.
+gets a CPU; a preempted one becomes runnable again). Cost: about 0.2 us per wake-up and per
+switch. Missed: the waits of tasks whose ids are equal modulo 65,536 are mixed up, which needs
+more than that many tasks; under a filter, what a task waited before it first gave up a CPU.
 Kernels: all with these tracepoints, 4.15 and later.
 """
 

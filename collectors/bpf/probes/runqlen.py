@@ -2,8 +2,8 @@
 Run queue length: how many tasks stand in line at a CPU behind the one that runs.
 
 Event: the software clock of each CPU, 99 times a second; the running task leads to its CPU's run
-queue. Cost: 0.5 us per sample. Missed: what happens between two samples; a CPU that idles gives
-few samples or none, so the spread is that of CPUs at work. Values: `samples`,
+queue. Cost: about 2 us per sample. Missed: what happens between two samples; a CPU that idles
+gives few samples or none, so the spread is that of CPUs at work. Values: `samples`,
 `mean_waiting_tasks`. Kernels: all with type information (BTF); the queue counts tasks of every
 scheduling class.
 """

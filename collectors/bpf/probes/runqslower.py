@@ -2,10 +2,11 @@
 Slow run queue waits: each time a task that could run waited 10 ms or longer for a CPU.
 
 Event: sched:sched_wakeup and sched_wakeup_new (a task becomes runnable), sched:sched_switch (it
-gets a CPU; a preempted one becomes runnable again). Cost: 0.4 us per wake-up and switch, and
-1 us per slow wait. Missed: as in runqlat; waits that did not end in the window. Values:
-`slow_seconds`, the sum of the slow waits. Records: who waited, how long, and who ran on that CPU
-until then; all slow waits are counted, also those that no record could be kept of.
+gets a CPU; a preempted one becomes runnable again). Cost: about 0.2 us per wake-up and per
+switch, and 1 us more per slow wait (an estimate). Missed: as in runqlat; waits that did not end
+in the window. Values: `slow_seconds`, the sum of the slow waits. Records: who waited, how long,
+and who ran on that CPU until then; all slow waits are counted, also those that no record could be
+kept of.
 Kernels: all with these tracepoints, 4.15 and later.
 """
 

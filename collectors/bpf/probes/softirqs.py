@@ -2,9 +2,10 @@
 Softirqs: how many of each kind, how long they kept a CPU, how long they waited for it.
 
 Event: irq:softirq_entry and softirq_exit; irq:softirq_raise for the wait. Cost: about 0.3 us per
-softirq and 0.1 us per raise (estimates). Missed: a hardware interrupt within a softirq counts
-into its time; a softirq that is raised again while the same CPU is about to handle it has no wait
-of its own the second time. Kernels: all.
+softirq and 0.2 us per raise. Missed: a hardware interrupt within a softirq counts into its time;
+what comes while any eBPF program of a tracepoint runs on its CPU is not seen; a softirq that is
+raised again while the same CPU is about to handle it has no wait of its own the second time.
+Kernels: all.
 """
 
 from __future__ import annotations
