@@ -155,7 +155,9 @@ def _filtered(ctx: Context, processes: list[Process]) -> list[Process]:
     if pid is not None:
         processes = [p for p in processes if p.pid == pid]
     if group is not None:
-        below = "/" + str(group).removeprefix("/sys/fs/cgroup").strip("/")
+        # Beside version 1 the unified hierarchy is mounted a folder deeper.
+        below = str(group).removeprefix("/sys/fs/cgroup").removeprefix("/unified")
+        below = "/" + below.strip("/")
         paths = ((p, control_group(ctx.paths.proc, p.pid) or "") for p in processes)
         processes = [p for p, path in paths if path == below or path.startswith(below + "/")]
     return processes

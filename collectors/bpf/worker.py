@@ -28,7 +28,7 @@ from collectors.bpf import process, source
 from collectors.bpf.btf import VMLINUX, Btf
 from collectors.bpf.kernel import Kernel
 from collectors.bpf.model import ProbeSample, Verdict
-from collectors.bpf.probe import Recorder, Settings, load
+from collectors.bpf.probe import Probe, Recorder, Settings, load
 from collectors.bpf.source import Filters, Host, Planned, Program, Rejected
 
 HEADERS = Path(__file__).parent / "headers"
@@ -142,8 +142,16 @@ class Worker:
             if isinstance(outcome, Rejected):
                 self.verdicts[name] = (outcome.verdict, outcome.text)
             else:
-                planned.append(outcome)
+                planned.append(replace(outcome, notes=(*outcome.notes, *self._unfiltered(probe))))
         return planned
+
+    def _unfiltered(self, probe: Probe) -> tuple[str, ...]:
+        """Say what a probe cannot be limited to."""
+        asked = {"pid": self.filters.pid, "cgroup": self.filters.cgroup}
+        wanted = [name for name, value in asked.items() if value is not None]
+        missing = [name for name in wanted if name not in probe.filters]
+        what = " and ".join(missing)
+        return (f"it tells of the whole host: its events cannot be told by {what}",) if what else ()
 
     def _compile(self, planned: list[Planned]) -> tuple[Module | None, list[Planned]]:
         """Compile all probes as one module, three times cheaper than one each."""

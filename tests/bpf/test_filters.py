@@ -187,6 +187,13 @@ def test_a_probe_says_that_it_filters_exactly_when_it_does():
     assert {probe.filters for probe in discover().values()} == {(), ("pid", "cgroup")}
 
 
+def test_a_probe_that_cannot_filter_says_that_it_tells_of_the_whole_host(observe):
+    seen = observe("biolatency", "runqlat", pid=os.getpid())
+    (said,) = seen["biolatency"].notes
+    assert said == "it tells of the whole host: its events cannot be told by pid"
+    assert seen["runqlat"].notes == ()
+
+
 def test_a_control_group_that_is_not_there_is_said_by_the_command(tmp_path):
     command = [sys.executable, "-m", "exporter", "sweep", "--profile", "standard"]
     command += ["--duration", "0.5", "--cgroup", "/no/such.slice", "--format", "json"]
