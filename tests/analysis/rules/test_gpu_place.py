@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analysis.model import Facts
+from analysis.registry import discover_rules
 from analysis.rules.gpu_place import gpu_network_apart
+from analysis.score import findings
 from collectors.gpu_sample import Gpu, GpuSample
 from collectors.model import Distribution, Outcome, Status, Sweep
 from collectors.network import Interface, NetworkSample
@@ -49,6 +51,14 @@ def links(*places):
 def test_only_a_card_at_work_far_from_the_network_in_use_counts(gpu, network, expected):
     signal = gpu_network_apart(facts(GpuSample(10.0, (gpu,)), network))
     assert (signal and signal.value) == expected
+    if signal:
+        fired = findings([(discover_rules()["gpu_network_apart"], signal)])
+        assert len(fired) == expected
+
+
+def test_without_cards_or_network_nothing_is_known():
+    assert gpu_network_apart(facts(GpuSample(10.0, (card(0),)))) is None
+    assert gpu_network_apart(facts(links((1, MIB)))) is None
 
 
 def test_the_card_and_the_link_are_named():

@@ -73,6 +73,21 @@ def test_the_slowest_hundredth_is_judged_when_there_are_enough(
     assert severity(name, **{NAMES[name]: few}) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "kinds"),
+    [
+        ("fsync_latency", "operation", ("msync", "fdatasync", "fsync")),
+        ("interrupt_latency", "irq", ("eth0", "nvme0q1", "ahci")),
+    ],
+)
+def test_of_several_kinds_the_slowest_is_told(name, label, kinds):
+    slots = (MS + 8, MS + 12, MS + 10)
+    spreads = [({s: 200}, {label: kind}) for s, kind in zip(slots, kinds, strict=True)]
+    signal = RULES[name].evaluate(facts(**{NAMES[name]: seen(NAMES[name], *spreads)}))
+    assert kinds[1] in signal.message
+    assert signal.value > 2
+
+
 def test_who_waited_longest_is_named_with_its_share():
     spread = histogram("x", {MS + 9: 200}, 18e9, labels={"operation": "fdatasync"})
     sample = ProbeSample("fsync", 60.0, 9, histograms=(spread,), tops={"process": (waiter(),)})
