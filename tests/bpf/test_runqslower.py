@@ -76,7 +76,8 @@ def test_rankings_hold_all_slow_waits(competed):
     seen = competed(only=False)["runqslower"]
     for ranking in ("waiters", "ran_before"):
         rows = {r["comm"]: r for r in seen.tops[ranking]}
-        assert rows["native"]["waited_seconds"] <= seen.values["slow_seconds"]
+        # Two sums of the same numbers in another order.
+        assert rows["native"]["waited_seconds"] <= seen.values["slow_seconds"] + 1e-6
         assert rows["native"]["max_waited_seconds"] >= SLOW
         assert sum(r["count"] for r in rows.values()) <= seen.events
 

@@ -70,6 +70,7 @@ class Scenario:
         score_below: What the score must fall below.
         probes: eBPF probes that are needed.
         window: How long each sweep with the fault observes the host [s].
+        sweeps: How many sweeps it may take; what shows only from sweep to sweep takes one more.
         recorded: A fixture stands in, since not every machine can have the fault.
 
     """
@@ -86,6 +87,7 @@ class Scenario:
     score_below: float = 100.0
     probes: tuple[str, ...] = ()
     window: float = WINDOW
+    sweeps: int = 2
     recorded: bool = False
 
     @property

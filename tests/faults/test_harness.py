@@ -262,7 +262,7 @@ def test_the_document_marks_fixtures_and_tells_the_totals():
     outcome = look([assessment(), FOUND], recorded=True)
     document = markdown([outcome])
     assert "| made_up * |" in document
-    assert "- detected within two sweeps: 1 of 1" in document
+    assert "- detected in time: 1 of 1" in document
     assert "made_up *" in text([outcome])
 
 

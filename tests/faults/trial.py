@@ -18,7 +18,6 @@ from tests.faults.scenario import WINDOW, Fault, Impossible, Scenario, as_it_is
 from tests.faults.verdicts import Verdict, active, judge
 
 _LOCK = Path("/tmp/sysdx-faults.lock")
-_SWEEPS = 2
 _CLEARING = 3
 log = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ class _Trial:
     def _watch(self, fault: Fault) -> None:
         """Look until the fault is found."""
         began = time.monotonic()
-        for _ in range(_SWEEPS):
+        for _ in range(self.scenario.sweeps):
             assessment = self._look(self.scenario.window)
             self._note_alarms(assessment)
             verdict = judge(self.scenario, fault, assessment)

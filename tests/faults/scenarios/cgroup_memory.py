@@ -12,7 +12,7 @@ from tests.faults.tools.processes import program
 
 _LIMIT = 128 << 20
 _CODE = """
-held = bytearray(os.urandom(1 << 20)) * 112
+held = bytearray(os.urandom(1 << 20)) * 121
 ready()
 while True: time.sleep(60)
 """
@@ -28,7 +28,7 @@ def _induce(_: Path) -> Iterator[Fault]:
 
 SCENARIO = Scenario(
     name="cgroup_memory",
-    title="a process holds nine tenths of the 128 MiB that its control group may",
+    title="a process holds 121 MiB of the 128 MiB that its control group may",
     induce=_induce,
     expect=frozenset({"container_memory"}),
     allowed=frozenset({"container_pressure"}),

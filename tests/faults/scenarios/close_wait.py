@@ -11,7 +11,8 @@ from tests.faults.tools.processes import program
 
 _CODE = """
 import resource
-resource.setrlimit(resource.RLIMIT_NOFILE, (100_000, 100_000))
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 server = socket.create_server(("127.0.0.1", 0), backlog=128)
 held = []
 for _ in range(1500):

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.scenario import Fault, Scenario
+from tests.faults.tools.memory import meminfo
 from tests.faults.tools.processes import program
 
+_LEFT = 0.4
 _CODE = """
 open("/proc/self/oom_score_adj", "w").write("1000")
-held = []
+held = [bytearray(b"x") * (64 << 20) for _ in range(size >> 26)]
 ready()
-while len(held) < 60 * 4:
-    held.append(bytearray(b"x") * (30 << 20))
+for _ in range(60 * 4):
+    held.append(bytearray(b"x") * (10 << 20))
     time.sleep(0.25)
 while True: time.sleep(60)
 """
@@ -22,16 +24,18 @@ while True: time.sleep(60)
 
 @contextmanager
 def _induce(_: Path) -> Iterator[Fault]:
-    with program("sysdx-growing", _CODE) as process:
+    size = meminfo("MemAvailable") - int(_LEFT * meminfo("MemTotal"))
+    with program("sysdx-growing", _CODE, constants={"size": size}) as process:
         yield Fault(pid=process.pid)
 
 
 SCENARIO = Scenario(
     name="leaking_process",
-    title="a process grows by 120 MiB a second",
+    title="a process that has most of the memory grows by 40 MiB a second",
     induce=_induce,
     expect=frozenset({"process_leak"}),
     cause="leaking_process",
     culprit=("process", "sysdx-growing"),
-    score_below=97,
+    score_below=98,
+    sweeps=3,
 )

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.faults.scenario import Fault, Scenario
+from tests.faults.tools.groups import slowed
+from tests.faults.tools.mounts import image
 from tests.faults.tools.processes import program
 from tests.faults.tools.rules import STORAGE
 from tests.faults.tools.settings import sysctl
 
+_SIZE, _PACE = 2 << 30, 20 << 20
 _CODE = """
-for number in range(7):
+for number in range(5):
     if os.fork() == 0: break
-file = os.open(f"{folder}/out{number}{os.getpid()}", os.O_RDWR | os.O_CREAT)
+file = os.open(f"{folder}/out{os.getpid()}", os.O_RDWR | os.O_CREAT)
 block = os.urandom(1 << 20)
 ready()
 at = 0
 while True:
-    os.pwrite(file, block, at % 512 << 20)
+    os.pwrite(file, block, at % 256 << 20)
     at += 1
 """
 
@@ -29,17 +33,21 @@ def _induce(folder: Path) -> Iterator[Fault]:
     with ExitStack() as stack:
         stack.enter_context(sysctl("vm.dirty_background_ratio", 1))
         stack.enter_context(sysctl("vm.dirty_ratio", 2))
-        given = {"folder": str(folder)}
-        stack.enter_context(program("sysdx-writer", _CODE, constants=given))
+        point, device = stack.enter_context(image(folder, _SIZE))
+        number = Path(device).stat().st_rdev
+        limited = slowed(f"{os.major(number)}:{os.minor(number)}", _PACE)
+        doors = stack.enter_context(limited)
+        given = {"folder": str(point)}
+        stack.enter_context(program("sysdx-writer", _CODE, doors, given))
         yield Fault()
 
 
 SCENARIO = Scenario(
     name="writeback_storm",
-    title="eight processes write over files of 512 MiB, with vm.dirty_ratio at 2",
+    title="six processes write to an image that takes 20 MiB a second, with vm.dirty_ratio at 2",
     induce=_induce,
     expect=frozenset({"dirty_throttling"}),
-    allowed=STORAGE | {"cpu_pressure"},
+    allowed=STORAGE,
     cause="writeback_storm",
     culprit=("process", "sysdx-writer"),
     score_below=97,

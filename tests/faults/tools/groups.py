@@ -118,6 +118,32 @@ def group(*controllers: str) -> Iterator[Group]:
         yield Group(name, places, unified)
 
 
+@contextmanager
+def slowed(device: str, per_second: int) -> Iterator[tuple[Path, ...]]:
+    """
+    Limit what may be written to a disk, also by the kernel for others.
+
+    Args:
+        device: Its number, "major:minor".
+        per_second: How much [bytes/s].
+
+    Yields:
+        Files of control groups to join: in version 2 the limit is that of a group.
+
+    """
+    if (_ROOT / "cgroup.controllers").exists():
+        with group("io", "memory") as made:
+            (made.places["io"] / "io.max").write_text(f"{device} wbps={per_second}")
+            yield made.doors
+        return
+    file = _parent("io", unified=False) / "blkio.throttle.write_bps_device"
+    file.write_text(f"{device} {per_second}")
+    try:
+        yield ()
+    finally:
+        file.write_text(f"{device} 0")
+
+
 def _parent(controller: str, unified: bool) -> Path:
     """Give the directory of a controller, switched on."""
     if unified:
