@@ -202,6 +202,63 @@ def test_what_the_host_unmounts_in_the_window_is_not_kept_busy(tmp_path):
     sut.finish()
 
 
+def mounts():
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def test_the_hosts_mounts_stay_as_they_are():
+    before = mounts()
+    sut = BpfProbes()
+    changed = threading.Event()
+
+    def watch():
+        while not changed.is_set() and mounts() == before:
+            time.sleep(0.005)
+        changed.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    sut.prepare(NAMES, window())
+    (worker,) = workers()
+    assert os.readlink(f"/proc/{worker.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    assert not changed.is_set()
+    changed.set()
+    watcher.join()
+    sut.finish()
+    assert mounts() == before
+
+
+PLACE = """
+from collectors.bpf.process import Place
+symbols = lambda: len(open("/proc/kallsyms").readlines())
+place = Place()
+inside = symbols()
+place.leave()
+print(inside, symbols())
+"""
+
+
+def test_libbcc_reads_a_short_list_of_symbols_and_what_comes_later_the_whole_one():
+    told = subprocess.check_output([sys.executable, "-c", PLACE], cwd=ROOT, text=True)
+    inside, after = map(int, told.split())
+    assert inside < 10
+    assert after > 10_000
+
+
+# As another mount namespace sees it, with tracefs mounted; and there without the right to mount.
+MOUNTED = "exec unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing; {} \"$@\"' sh"
+RIGHTS = {"all": "exec", "no mounting": "exec setpriv --bounding-set -sys_admin"}
+
+
+@pytest.mark.parametrize("rights", RIGHTS)
+def test_it_works_where_tracefs_is_mounted(tmp_path, rights):
+    line = f'{MOUNTED.format(RIGHTS[rights])} /usr/bin/python3 "$@"'
+    sut = BpfProbes((wrapper(tmp_path / "python", line),))
+    sut.prepare(NAMES, window())
+    outcomes = sut.finish()
+    assert {n: o.status for n, o in outcomes.items()} == dict.fromkeys(NAMES, Status.OK)
+
+
 def test_a_control_group_that_is_not_there_is_said_and_nothing_is_told():
     sut = BpfProbes()
     sut.prepare(NAMES, window(cgroup="/no/such.slice"))

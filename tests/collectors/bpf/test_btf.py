@@ -56,6 +56,32 @@ def test_bit_fields_do_not_spoil_the_offsets_beside_them():
     assert sut.offset("flags.after") == 4
 
 
+def test_bytes_that_only_look_like_a_structure_are_none():
+    names = ("int", "bits", "m", "rq", "nr", "clock")
+    number = len("\0int\0bits\0m\0")  # where the name "rq" stands
+    sut = btf(
+        INT,
+        # Its member is of the type of that number, and a bit field 4 wide: as if "rq" began there.
+        ("bits", 4, 1, 8, (("m", number, 4 << 24), ("nr", 1, 32))),
+        ("rq", 4, 0, 4, (("clock", 1, 0),)),
+        ("rq", 4, 0, 16, (("clock", 1, 64), ("nr", 1, 96))),
+        names=names,
+    )
+    assert (sut.offset("rq.clock"), sut.offset("rq.nr")) == (0, 12)
+
+
+def test_members_are_found_far_behind_their_structure():
+    far = 10_000
+    sut = btf(
+        INT,
+        ("outer", 4, 0, 16, (("first", 1, 0), ("last", far + 3, 64))),
+        *(("", 2, 0, 1, ()) for _ in range(far)),
+        ("inner", 4, 0, 8, (("a", 1, 0), ("b", 1, 32))),
+        names=("int", "outer", "first", "last", "inner", "a", "b"),
+    )
+    assert (sut.offset("outer.last.b"), sut.offset("inner.b")) == (12, 4)
+
+
 @pytest.mark.parametrize("raw", [b"", b"\x9f\xeb", b"ELF" * 20])
 def test_what_is_no_btf_is_refused(raw):
     with pytest.raises(ValueError, match="no BTF"):

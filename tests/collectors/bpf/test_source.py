@@ -95,3 +95,10 @@ def test_the_module_has_each_event_once_and_its_own_processes_left_out(host):
     assert "int sut__sched_wake(struct tp__sched__wake *args)" in text
     for line in ("tgid == 11", "tgid == 13", "ONLY_TGID 17", "ONLY_CGROUP 19ULL", "LEVEL 2"):
         assert line in text
+
+
+def test_tables_are_local_so_that_bcc_compiles_no_printing_of_them(host):
+    text = write([plan(probe(Part("sched:wake", "")), host)], host, Filters())
+    begins, ends = text.index("internal_linkage"), text.index("attribute pop")
+    assert begins < text.index("BPF_ARRAY(gate_") < text.index("/* shared */") < ends
+    assert text[ends:].count("\n") == 1
