@@ -17,15 +17,15 @@ _LEFT = 0.06
 _CODE = """
 import mmap
 open("/proc/self/oom_score_adj", "w").write("900")
-size = 6 << 30
+size = 9 << 30
+held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+held.madvise(14)
 ready()
-while True:
-    held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    held.madvise(14)
-    for offset in range(0, size, 2 << 20):
-        held[offset] = 1
-        time.sleep(0.002)
-    held.close()
+# It keeps them: those that were put together once would be had again for nothing.
+for offset in range(0, size, 2 << 20):
+    held[offset] = 1
+    time.sleep(0.004)
+while True: time.sleep(60)
 """
 
 
