@@ -20,11 +20,12 @@ open("/proc/self/oom_score_adj", "w").write("900")
 size = 9 << 30
 held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 held.madvise(14)
-ready()
-# It keeps them: those that were put together once would be had again for nothing.
+# It keeps them: those that were put together once would be had again for nothing. The
+# first ones are still there for the taking.
 for offset in range(0, size, 2 << 20):
     held[offset] = 1
-    time.sleep(0.004)
+    if offset == 2 << 30: ready()
+    if offset >= 2 << 30: time.sleep(0.004)
 while True: time.sleep(60)
 """
 
