@@ -57,12 +57,13 @@ def test_bit_fields_do_not_spoil_the_offsets_beside_them():
 
 
 def test_bytes_that_only_look_like_a_structure_are_none():
-    names = ("int", "bits", "m", "rq", "nr", "clock")
+    names = ("int", "bits", "m", "rq", "nr", "clock", "other")
     number = len("\0int\0bits\0m\0")  # where the name "rq" stands
     sut = btf(
         INT,
         # Its member is of the type of that number, and a bit field 4 wide: as if "rq" began there.
         ("bits", 4, 1, 8, (("m", number, 4 << 24), ("nr", 1, 32))),
+        ("other", 4, 0, 16, (("clock", 1, 96),)),
         ("rq", 4, 0, 4, (("clock", 1, 0),)),
         ("rq", 4, 0, 16, (("clock", 1, 64), ("nr", 1, 96))),
         names=names,
