@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.faults import quiet
 from tests.faults.lab import Eye, Lab
 from tests.faults.scenario import WINDOW
 from tests.faults.table import grid
 from tests.faults.tools.processes import looped
+from tests.faults.trial import alone
 
 HEAD = ("while", "sweeps", "lowest score", "anomalies")
 _TITLE = "## Silence while nothing is wrong"
@@ -67,12 +69,14 @@ def run(sweeps: int, tell: Callable[[Spell], object], eye: Callable[[], Eye] = L
         All spells.
 
     """
-    spells = [_spell("idle", sweeps, eye(), _IDLE_SCORE)]
+    with alone():
+        quiet.wait()
+        spells = [_spell("idle", sweeps, eye(), _IDLE_SCORE)]
     tell(spells[0])
     for name, (tool, command) in WORK.items():
         if shutil.which(tool) is None:
             continue
-        with looped(command):
+        with alone(), looped(command):
             spells.append(_spell(name, _SWEEPS, eye(), None))
         tell(spells[-1])
     return spells

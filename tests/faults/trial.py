@@ -69,7 +69,7 @@ def run(
         What came of it.
 
     """
-    with _alone(), tempfile.TemporaryDirectory(prefix="sysdx-faults-") as folder:
+    with alone(), tempfile.TemporaryDirectory(prefix="sysdx-faults-") as folder:
         trial = _Trial(scenario, eye())
         try:
             quiet.wait(patience)
@@ -83,8 +83,14 @@ def run(
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other run has a fault here."""
+def alone() -> Iterator[None]:
+    """
+    Wait until no other run has a fault here, and keep others waiting.
+
+    Yields:
+        Nothing.
+
+    """
     with _LOCK.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -10,7 +10,7 @@ from tests.faults.scenario import Fault, Scenario
 from tests.faults.tools.memory import hog
 from tests.faults.tools.processes import program
 from tests.faults.tools.rules import CPUS, MEMORY
-from tests.faults.tools.settings import setting
+from tests.faults.tools.settings import setting, sysctl
 
 _HUGE = Path("/sys/kernel/mm/transparent_hugepage")
 _LEFT = 0.06
@@ -35,6 +35,8 @@ def _induce(_: Path) -> Iterator[Fault]:
     with ExitStack() as stack:
         stack.enter_context(setting(_HUGE / "enabled", "always"))
         stack.enter_context(setting(_HUGE / "defrag", "always"))
+        # Or the kernel puts the pieces together before anybody asks.
+        stack.enter_context(sysctl("vm.compaction_proactiveness", 0))
         stack.enter_context(hog(_LEFT, holes=True))
         stack.enter_context(program("sysdx-huge", _CODE))
         yield Fault()
