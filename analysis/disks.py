@@ -7,6 +7,8 @@ from analysis.text import size
 from collectors.disk import Disk, DiskSample
 from collectors.system import SystemSample
 
+# A task that reads or writes alone waits for every request, and nobody else does.
+BLOCKED_GATE = 1.5  # [tasks]
 _VIRTUAL_MODELS = ("QEMU", "VMware", "VBOX", "Msft", "Virtual", "Google", "Amazon", "Xen")
 
 

@@ -30,7 +30,8 @@ class Culprit:
     Who or what a finding points at.
 
     Attributes:
-        kind: process, cgroup, device, interface, mount, listener, remote.
+        kind: process, cgroup, device, interface, mount, listener, remote, user; victim is a
+            process that was killed.
         name: Its name, safe to show.
         id: What tells it from others of that name (a pid, an address); None when the name does.
         value: Its part.

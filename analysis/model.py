@@ -188,6 +188,7 @@ class Rule:
         advise: Gives the advice once it is raised.
         at_once: One sweep suffices: the signal is an event that does not repeat.
         probe: The eBPF probe it rests on; sweeps without that probe say nothing of it.
+        window: The shortest window that it rests on; shorter ones say nothing of it [s].
 
     """
 
@@ -207,6 +208,7 @@ class Rule:
     advise: Advise | None = None
     at_once: bool = False
     probe: str | None = None
+    window: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def rule(
     advise: Advise | None = None,
     at_once: bool = False,
     probe: str | None = None,
+    window: float = 0.0,
 ) -> Callable[[Evaluate], Evaluate]:
     """
     Declare a rule; the function's name becomes its id.
@@ -55,6 +56,7 @@ def rule(
         advise: Gives the advice once it is raised.
         at_once: One sweep suffices: the signal is an event that does not repeat.
         probe: The eBPF probe it rests on; sweeps without that probe say nothing of it.
+        window: The shortest window that it rests on; shorter ones say nothing of it [s].
 
     Returns:
         A decorator that leaves the function as it is.
@@ -72,7 +74,7 @@ def rule(
             raise ValueError(f"rule {name}: unknown resource or thresholds reversed")
         _rules[name] = Rule(
             name, resource, cause, kind, unit, warning, critical, scale, source, gate,
-            explanation, next_steps, function, advise, at_once, probe,
+            explanation, next_steps, function, advise, at_once, probe, window,
         )  # fmt: skip
         return function
 

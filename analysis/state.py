@@ -137,7 +137,7 @@ def advance(
         when it has been unknown for `of_sweeps` in a row all is forgotten.
 
     """
-    if _not_asked(memory, rule, sweep):
+    if signal is None and _not_asked(memory, rule, sweep):
         return memory
     if signal is None:
         return _unseen(memory, sweep, damping)
@@ -178,17 +178,23 @@ def _ended(memory: RuleState, rule: Rule, sweep: Sweep, damping: Damping) -> boo
     """Tell whether a trouble is plainly over, or has been calm for long."""
     if memory.calm_since is None:
         return False
-    # A probe runs in few sweeps; waiting for a second one would take half an hour and more.
-    if rule.probe or sum(memory.over) >= damping.raise_sweeps:
+    # Few sweeps look at it; waiting for a second one would take half an hour and more.
+    if _rare(rule) or sum(memory.over) >= damping.raise_sweeps:
         return True
     return sweep.started_monotonic - memory.calm_since >= damping.linger
 
 
 def _not_asked(memory: RuleState, rule: Rule, sweep: Sweep) -> bool:
-    """Tell whether a rule's probe has no part in this sweep, and was heard of lately."""
-    if rule.probe is None or rule.probe in sweep.outcomes:
+    """Tell whether this sweep does not look at what a rule rests on, and one did lately."""
+    looked = rule.probe is None or rule.probe in sweep.outcomes
+    if looked and sweep.window_seconds >= rule.window:
         return False
     return memory.looked is None or sweep.started_monotonic - memory.looked < LOOK
+
+
+def _rare(rule: Rule) -> bool:
+    """Tell whether only some profiles look at what a rule rests on."""
+    return rule.probe is not None or rule.window > 0
 
 
 def _unseen(memory: RuleState, sweep: Sweep, damping: Damping) -> RuleState:

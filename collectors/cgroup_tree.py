@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from collectors.base import Paths
 from collectors.text import lines_of
 
 # The v1 controllers that account what is read here.
@@ -90,6 +91,52 @@ class Hierarchies:
         return replace(self, unified=self.unified if self.unified in bases else None, v1=v1)
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """
+    The hierarchies of a host.
+
+    Attributes:
+        mounts: As the kernel tells them.
+        tree: Their directories, as seen from here.
+
+    """
+
+    mounts: tuple[Mount, ...]
+    tree: Hierarchies
+
+    def inside(self, path: str) -> str:
+        """
+        Give a group's path as /proc/PID/cgroup has it.
+
+        Args:
+            path: That path, or the directory of the group.
+
+        Returns:
+            The path below the root of its hierarchy, beginning with a slash.
+
+        """
+        bases = {m.point for m in self.mounts} | {*self.tree.directories()}
+        for base in sorted(bases, key=len, reverse=True):
+            if path == base or path.startswith(base.rstrip("/") + "/"):
+                return "/" + path[len(base) :].strip("/")
+        return "/" + path.strip("/")
+
+    def has(self, path: str) -> bool | None:
+        """
+        Tell whether there is such a group in any hierarchy.
+
+        Args:
+            path: As for `inside`.
+
+        Returns:
+            None when no hierarchy is mounted.
+
+        """
+        bases = self.tree.directories()
+        return any(Path(base + self.inside(path)).is_dir() for base in bases) if bases else None
+
+
 def parse_mounts(raw: bytes) -> tuple[Mount, ...]:
     """
     Find the control group mounts.
@@ -140,6 +187,38 @@ def hierarchies(mounts: tuple[Mount, ...], sys: Path, root: Path) -> Hierarchies
         for name in mount.controllers:
             v1.setdefault(name, place)
     return Hierarchies(unified, v1, _features(unified))
+
+
+def mounted(paths: Paths, read: Callable[[Path], bytes | None] | None = None) -> Mounted:
+    """
+    Find the mounted hierarchies, as the host's first process sees them.
+
+    Args:
+        paths: Where the kernel's file systems are.
+        read: Reads a file; None for one that cannot be read.
+
+    Returns:
+        The mounts and their directories; none of them when nothing is mounted there.
+
+    Source:
+        /proc/1/mountinfo, or that of this process.
+
+    """
+    for pid in ("1", "self"):
+        raw = (read or _read)(paths.proc / pid / "mountinfo")
+        found = parse_mounts(raw or b"")
+        tree = hierarchies(found, paths.sys, paths.root)
+        if any(Path(base).is_dir() for base in tree.directories()):
+            return Mounted(found, tree)
+    return Mounted((), Hierarchies())
+
+
+def _read(path: Path) -> bytes | None:
+    """Read a file, if that can be done."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def walk(tree: Hierarchies) -> dict[str, Hierarchies]:

@@ -13,7 +13,7 @@ from collectors.base import Context, collector
 from collectors.cgroup import Group, describe
 from collectors.cgroup_name import Identity, identify
 from collectors.cgroup_read import STACKED, Numbers
-from collectors.cgroup_tree import Hierarchies, hierarchies, parse_mounts, walk
+from collectors.cgroup_tree import Hierarchies, mounted, walk
 from collectors.model import Cause, Unavailable
 from collectors.rates import delta
 from collectors.rights import way_out
@@ -112,16 +112,14 @@ def collect(ctx: Context) -> ContainerSample:
 
 def _find(ctx: Context) -> Hierarchies:
     """Find the mounted hierarchies, as the host's first process sees them."""
-    for pid in ("1", "self"):
-        raw = ctx.try_read(ctx.paths.proc / pid / "mountinfo")
-        tree = hierarchies(parse_mounts(raw or b""), ctx.paths.sys, ctx.paths.root)
-        there = [base for base in tree.directories() if Path(base).is_dir()]
-        if there and not any(os.access(base, os.R_OK | os.X_OK) for base in there):
-            text = f"{there[0]}: permission denied ({way_out('CAP_DAC_READ_SEARCH')})"
-            raise Unavailable(text, Cause.PERMISSION)
-        if there:
-            return tree
-    raise Unavailable("no cgroup or cgroup2 file system is mounted", Cause.ABSENT)
+    tree = mounted(ctx.paths, ctx.try_read).tree
+    there = [base for base in tree.directories() if Path(base).is_dir()]
+    if not there:
+        raise Unavailable("no cgroup or cgroup2 file system is mounted", Cause.ABSENT)
+    if not any(os.access(base, os.R_OK | os.X_OK) for base in there):
+        text = f"{there[0]}: permission denied ({way_out('CAP_DAC_READ_SEARCH')})"
+        raise Unavailable(text, Cause.PERMISSION)
+    return tree
 
 
 def _device_mapper(ctx: Context) -> frozenset[bytes]:

@@ -53,6 +53,8 @@ _PATTERNS = {
     r"md/raid\w*:\w+: Disk failure on (\S+?),|"
     r"nvme (nvme\d+): (?:Removing after probe failure|Disabling device after reset|"
     r"Device not ready; aborting)",
+    # What ext4 writes after the error itself, which is of the class below.
+    "none_of_ext4": r"EXT[234]-fs \([^)]+\): Remounting filesystem read-only",
     "filesystem_error": r"EXT[234]-fs error \(device ([^)]+)\)|"
     r"XFS \(([^)]+)\): (?:Metadata corruption|Metadata CRC error|Corruption|"
     r"metadata I/O error|log I/O error|Internal error|Filesystem has been shut down due to)|"

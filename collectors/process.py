@@ -6,10 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from collectors.base import Context, collector
+from collectors.cgroup_tree import mounted
 from collectors.command_line import shown
 from collectors.process_detail import (
     arguments,
@@ -155,11 +156,9 @@ def _filtered(ctx: Context, processes: list[Process]) -> list[Process]:
     if pid is not None:
         processes = [p for p in processes if p.pid == pid]
     if group is not None:
-        # Beside version 1 the unified hierarchy is mounted a folder deeper.
-        below = str(group).removeprefix("/sys/fs/cgroup").removeprefix("/unified")
-        below = "/" + below.strip("/")
+        below = mounted(ctx.paths).inside(str(group))
         paths = ((p, control_group(ctx.paths.proc, p.pid) or "") for p in processes)
-        processes = [p for p, path in paths if path == below or path.startswith(below + "/")]
+        processes = [p for p, path in paths if PurePath(path).is_relative_to(below)]
     return processes
 
 

@@ -151,8 +151,14 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help=f"what to look into more closely: {', '.join(FOCUS)}",
     )
-    parser.add_argument("--pid", type=_natural, help="list this process only")
-    parser.add_argument("--cgroup", metavar="PATH", help="list processes below this cgroup only")
+    parser.add_argument(
+        "--pid",
+        type=_natural,
+        help="look at this process only: its row, and what probes can tell of it",
+    )
+    parser.add_argument(
+        "--cgroup", metavar="PATH", help="the same for the processes below this cgroup"
+    )
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:

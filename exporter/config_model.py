@@ -214,6 +214,8 @@ class Analysis(Section):
     """How many sweeps back that looks [sweeps]."""
     hold: Annotated[float, duration("0s", "1d")] = 120.0
     """Shortest life of an anomaly [duration]."""
+    linger: Annotated[float, duration("0s", "1d")] = 600.0
+    """How long one stays while its signal keeps near the threshold, below it [duration]."""
 
 
 class Metrics(Section):

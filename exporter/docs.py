@@ -30,7 +30,9 @@ Generated from `analysis/rules/` by `./dev docs`; do not edit.
 
 A rule reads one number, the signal, and holds it against thresholds; higher is
 worse. It becomes an anomaly when it is found in two of the last three sweeps,
-unless one sweep suffices or it is far beyond critical. Findings of one cause
+unless one sweep suffices or it is far beyond critical. It ends when the signal
+has been below half of the warning threshold in two of the last three sweeps, or
+below nine tenths of it for ten minutes. Findings of one cause
 group are charged to the health score once. Below its gate a rule says nothing;
 where the kernel does not tell what it needs, its state is unknown, which is not
 the same as fine. Thresholds can be changed in the configuration, under `rules`,
@@ -105,6 +107,7 @@ def _rule(rule: Rule) -> str:
         ("Cause group", f"`{rule.cause}` ({rule.kind.value})"),
         ("One sweep suffices", "yes: it is an event" if rule.at_once and not rule.probe else ""),
         ("Needs the eBPF probe", f"`{rule.probe}`" if rule.probe else ""),
+        ("Needs a window of", f"{rule.window:g} s" if rule.window else ""),
     )
     facts = "".join(f"- {name}: {_plain(text)}\n" for name, text in lines if text)
     steps = "".join(f"{n}. {_plain(step)}\n" for n, step in enumerate(rule.next_steps, 1))

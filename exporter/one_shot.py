@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from analysis.state import AT_ONCE
+from collectors.cgroup_tree import mounted
 from exporter.app import Source, collectors, options, paths
 from exporter.config import Config, Profile
 from exporter.examine import Examiner, Result, version
@@ -44,6 +45,8 @@ def sweep(args: argparse.Namespace, source: Source) -> int:
     config, output = source.read(), Output(args.output)
     if args.pid is not None and not (paths(config).proc / str(args.pid)).is_dir():
         return _fail(ExitCode.USAGE, f"there is no process {args.pid}")
+    if args.cgroup is not None and mounted(paths(config)).has(args.cgroup) is False:
+        return _fail(ExitCode.USAGE, f"there is no control group {args.cgroup}")
     try:
         output.check()
     except OSError as error:

@@ -50,6 +50,7 @@ def policy(config: Config) -> Policy:
         raise_sweeps=config.analysis.raise_sweeps,
         of_sweeps=config.analysis.of_sweeps,
         hold=config.analysis.hold,
+        linger=config.analysis.linger,
     )
     judging = assess.Policy(
         rules=_rules(config),

@@ -21,8 +21,10 @@ from typing import IO, Any
 from pydantic import TypeAdapter, ValidationError
 
 import collectors
+from collectors.base import Paths
 from collectors.bpf.model import ProbeSample, Verdict
 from collectors.bpf.probe import discover
+from collectors.cgroup_tree import mounted
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
 from exporter.orchestrator import CANCEL_GRACE, Window
@@ -313,16 +315,7 @@ def _request(probes: tuple[str, ...], window: Window) -> dict[str, Any]:
 
 def _cgroup(path: str) -> dict[str, int]:
     """Find the id and the depth of a control group (v2), as the kernel's programs see them."""
-    base = _cgroup2()
-    inside = path.removeprefix(str(base)).strip("/")
-    number = (base / inside).stat().st_ino
-    return {"cgroup": number, "cgroup_level": len(inside.split("/")) if inside else 0}
-
-
-def _cgroup2() -> Path:
-    """Find where the version 2 hierarchy is mounted; beside version 1 that is a folder deeper."""
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        fields, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup2 "):
-            return Path(fields.split()[4])
-    return Path("/sys/fs/cgroup")
+    host = mounted(Paths())
+    inside = host.inside(path)
+    number = Path(f"{host.tree.unified or '/sys/fs/cgroup'}{inside}").stat().st_ino
+    return {"cgroup": number, "cgroup_level": len(Path(inside).parts) - 1}

@@ -134,7 +134,7 @@ def _block(title: str, rows: list[tuple[str, str]], width: int) -> Iterator[str]
 
 def _culprit(culprit: Culprit) -> tuple[str, str]:
     """Tell a culprit's part, and who it is."""
-    word = "pid " if culprit.kind == "process" else ""
+    word = "pid " if culprit.kind in ("process", "victim") else ""
     identity = f" ({word}{culprit.id})" if culprit.id else ""
     detail = f" · {culprit.detail}" if culprit.detail else ""
     share = "" if culprit.share is None else f" ({percent(culprit.share)})"

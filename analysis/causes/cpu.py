@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from analysis.clues import CPUS_FULL, SWITCHING, cpus_below
 from analysis.model import Facts
 from analysis.pattern import Clue, Pattern
 from collectors.cpu import CpuSample
 
 _MOSTLY_KERNEL = 0.5
 # Everybody waits when the CPUs are full, whatever filled them.
-_WAITING = ("cpu_pressure", "run_queue", "run_queue_latency", "cpu_utilization")
+WAITING = ("cpu_pressure", "run_queue", "run_queue_latency", "cpu_utilization")
 
 
 def _in_kernel(facts: Facts) -> bool | None:
@@ -26,17 +27,18 @@ PATTERNS = (
         "cpu_overload",
         "cpu",
         "the CPUs have more work than they can do",
-        seen=Clue("tasks wait for a CPU", ("cpu_pressure", "run_queue")),
+        seen=CPUS_FULL,
         speaks_for=(
             Clue("the CPUs are hardly ever idle", ("cpu_utilization",)),
             Clue("tasks wait long for a CPU", ("run_queue_latency",)),
         ),
         speaks_against=(
             Clue("the hypervisor takes time away", ("cpu_steal",)),
-            Clue("tasks are switched all the time", ("context_switches",)),
+            SWITCHING,
             Clue("processes are started all the time", ("fork_storm",)),
             Clue("a CPU is taken by interrupts", ("interrupt_load",)),
-            Clue("the CPUs are slowed down by heat", ("thermal_throttling",)),
+            Clue("the CPUs are slowed down by heat", ("thermal_throttling", "heat_throttling")),
+            Clue("threads queue for a lock of the kernel", ("lock_contention",)),
         ),
         explains=("cpu_utilization", "run_queue_latency", "context_switches"),
     ),
@@ -45,13 +47,8 @@ PATTERNS = (
         "cpu",
         "tasks wait for a CPU in bursts that averages do not show",
         seen=Clue("tasks wait long for a CPU", ("run_queue_latency",)),
-        speaks_for=(
-            Clue(
-                "the CPUs have time on average",
-                fact=lambda f: None if (b := _busy(f)) is None else b < 0.7,  # noqa: PLR2004
-            ),
-        ),
-        speaks_against=(Clue("tasks wait all the time", ("cpu_pressure", "run_queue")),),
+        speaks_for=(Clue("the CPUs have time on average", fact=cpus_below(0.7)),),
+        speaks_against=(CPUS_FULL,),
     ),
     Pattern(
         "hot_core",
@@ -66,17 +63,17 @@ PATTERNS = (
         "cpu",
         "the hypervisor gives this machine's CPU time to others",
         seen=Clue("time is stolen", ("cpu_steal",)),
-        speaks_for=(Clue("tasks wait for a CPU", ("cpu_pressure", "run_queue")),),
-        explains=_WAITING,
+        speaks_for=(CPUS_FULL,),
+        explains=WAITING,
     ),
     Pattern(
         "context_switch_storm",
         "cpu",
         "the CPUs switch between tasks instead of running them",
-        seen=Clue("tasks are switched all the time", ("context_switches",)),
+        seen=SWITCHING,
         speaks_for=(Clue("the kernel takes more time than the programs", fact=_in_kernel),),
         speaks_against=(Clue("threads queue for a lock", ("lock_contention",)),),
-        explains=_WAITING,
+        explains=WAITING,
     ),
     Pattern(
         "fork_storm",
@@ -84,7 +81,7 @@ PATTERNS = (
         "processes are started so fast that starting them is the work",
         seen=Clue("new processes all the time", ("fork_storm",)),
         speaks_for=(Clue("the kernel takes more time than the programs", fact=_in_kernel),),
-        explains=(*_WAITING, "context_switches"),
+        explains=(*WAITING, "context_switches"),
     ),
     Pattern(
         "interrupt_storm",
@@ -98,32 +95,21 @@ PATTERNS = (
             Clue("one CPU handles the packets of all", ("packet_steering",)),
             Clue("packets wait or are dropped before they are handled", ("backlog_drops",)),
         ),
-        explains=(*_WAITING, "hot_core", "packet_steering", "backlog_drops", "receive_overruns"),
+        explains=(*WAITING, "hot_core", "packet_steering", "backlog_drops", "receive_overruns"),
     ),
     Pattern(
         "overheating",
         "cpu",
         "the CPUs are too hot and slow themselves down",
         seen=Clue("heat slows the CPUs", ("thermal_throttling", "heat_throttling")),
-        explains=_WAITING,
+        explains=WAITING,
     ),
     Pattern(
         "cgroup_cpu_limit",
         "container",
         "a group of processes is held back by its own CPU limit",
         seen=Clue("a group is throttled", ("cpu_throttling", "container_cpu_stall")),
-        speaks_for=(
-            Clue(
-                "the host has CPU time left",
-                fact=lambda f: None if (b := _busy(f)) is None else b < 0.9,  # noqa: PLR2004
-            ),
-        ),
+        speaks_for=(Clue("the host has CPU time left", fact=cpus_below(0.9)),),
         explains=("run_queue_latency", "container_pressure"),
     ),
 )
-
-
-def _busy(facts: Facts) -> float | None:
-    """Give the share of CPU time that was not idle."""
-    sample = facts.sample(CpuSample)
-    return sample.utilization.mean if sample else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from analysis.causes.cpu import WAITING
+from analysis.clues import SWITCHING
 from analysis.model import Facts
 from analysis.pattern import Clue, Pattern
 
@@ -19,8 +21,8 @@ def _security_checks(facts: Facts) -> bool | None:
 
 
 def _is_security(frame: str) -> bool:
-    """Tell whether a kernel function belongs to AppArmor or SELinux."""
-    return frame.startswith(("aa_", "apparmor_", "selinux_", "avc_"))
+    """Tell whether a frame is a kernel function of AppArmor or SELinux."""
+    return frame.endswith("_[k]") and frame.startswith(("aa_", "apparmor_", "selinux_", "avc_"))
 
 
 PATTERNS = (
@@ -63,8 +65,9 @@ PATTERNS = (
         "kernel",
         "threads queue for locks instead of working",
         seen=Clue("threads wait long for locks", ("lock_contention",)),
-        speaks_for=(Clue("tasks are switched all the time", ("context_switches",)),),
-        explains=("context_switches", "run_queue_latency"),
+        speaks_for=(SWITCHING,),
+        # Before they sleep, and instead of that for spinlocks, they spin.
+        explains=(*WAITING, "context_switches"),
     ),
     Pattern(
         "security_checks",

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from analysis.clues import (
+    MEMORY_SHORT,
+    MEMORY_STALLS,
+    OWN_RECLAIM,
+    SWAPPING,
+    memory_below,
+)  # fmt: skip
 from analysis.model import Facts
 from analysis.pattern import Clue, Pattern
 from collectors.disk import DiskSample
@@ -12,8 +19,7 @@ STORAGE = (
     "io_pressure", "io_stall", "cpu_iowait", "disk_utilization", "disk_queue", "disk_latency",
     "block_io_latency", "blocked_tasks", "hung_tasks",
 )  # fmt: skip
-_STALLS = ("memory_pressure", "memory_stall")
-_RECLAIM = ("direct_reclaim", "direct_reclaim_latency")
+_STALLS, _RECLAIM = MEMORY_STALLS.rules, OWN_RECLAIM.rules
 _MIGRATED = 1000.0  # [pages/s], 4 MB/s between nodes
 _WRITES = 4.0
 
@@ -34,9 +40,10 @@ def _pages_migrate(facts: Facts) -> bool | None:
 def _mostly_writes(facts: Facts) -> bool | None:
     """Tell whether far more is written to storage than read."""
     sample = facts.sample(DiskSample)
-    if sample is None or sample.write_bytes_per_second is None:
-        return None
-    return sample.write_bytes_per_second > _WRITES * (sample.read_bytes_per_second or 0.0)
+    written, read = (
+        (sample.write_bytes_per_second, sample.read_bytes_per_second) if sample else (None, None)
+    )
+    return None if written is None or read is None else written > _WRITES * read
 
 
 PATTERNS = (
@@ -44,9 +51,9 @@ PATTERNS = (
         "swap_thrash",
         "memory",
         "the programs need more memory than there is, so pages go to swap and back",
-        seen=Clue("pages are read back from swap", ("swap_in",)),
+        seen=SWAPPING,
         speaks_for=(
-            Clue("tasks stall on memory", _STALLS),
+            MEMORY_STALLS,
             Clue("hardly any memory is left", ("memory_utilization", "swap_full")),
         ),
         explains=(*STORAGE, "major_faults", "run_queue_latency", "container_pressure"),
@@ -55,10 +62,10 @@ PATTERNS = (
         "memory_exhausted",
         "memory",
         "the memory is nearly used up",
-        seen=Clue("hardly any memory is left", ("memory_utilization",)),
+        seen=MEMORY_SHORT,
         speaks_for=(
-            Clue("tasks stall on memory", _STALLS),
-            Clue("tasks free memory themselves before they get any", _RECLAIM),
+            MEMORY_STALLS,
+            OWN_RECLAIM,
         ),
         explains=(
             *_RECLAIM,
@@ -77,19 +84,19 @@ PATTERNS = (
         "memory",
         "swap is nearly full, and what comes next is a kill",
         seen=Clue("swap is nearly full", ("swap_full",)),
-        speaks_for=(Clue("hardly any memory is left", ("memory_utilization",)),),
-        speaks_against=(Clue("pages are read back from swap", ("swap_in",)),),
+        speaks_for=(MEMORY_SHORT,),
+        speaks_against=(SWAPPING,),
     ),
     Pattern(
         "memory_stalls",
         "memory",
         "tasks stall because memory has to be found for them",
-        seen=Clue("tasks stall on memory", _STALLS),
-        speaks_for=(Clue("tasks free memory themselves before they get any", _RECLAIM),),
+        seen=MEMORY_STALLS,
+        speaks_for=(OWN_RECLAIM,),
         speaks_against=(
             Clue("a group is at its own limit", ("container_memory", "container_pressure")),
-            Clue("pages are read back from swap", ("swap_in",)),
-            Clue("hardly any memory is left", ("memory_utilization",)),
+            SWAPPING,
+            MEMORY_SHORT,
             Clue("files are read again and again", ("major_faults", "page_cache_misses")),
             Clue("huge pages are put together", ("compaction_stalls",)),
         ),
@@ -107,8 +114,8 @@ PATTERNS = (
             ),
         ),
         speaks_against=(
-            Clue("pages are read back from swap", ("swap_in",)),
-            Clue("hardly any memory is left", ("memory_utilization",)),
+            SWAPPING,
+            MEMORY_SHORT,
             Clue("a group is at its own limit", ("container_memory",)),
         ),
         explains=(*STORAGE, *_STALLS),
@@ -125,11 +132,11 @@ PATTERNS = (
         "direct_reclaim",
         "memory",
         "the kernel frees memory too late, so tasks have to free it themselves",
-        seen=Clue("tasks free memory themselves before they get any", _RECLAIM),
-        speaks_for=(Clue("tasks stall on memory", _STALLS),),
+        seen=OWN_RECLAIM,
+        speaks_for=(MEMORY_STALLS,),
         speaks_against=(
-            Clue("hardly any memory is left", ("memory_utilization",)),
-            Clue("pages are read back from swap", ("swap_in",)),
+            MEMORY_SHORT,
+            SWAPPING,
         ),
         explains=(*_STALLS, "page_allocation_failures", "run_queue_latency"),
     ),
@@ -151,10 +158,7 @@ PATTERNS = (
         seen=Clue("a group is at its memory limit", ("container_memory", "container_pressure")),
         speaks_for=(
             Clue("processes of a group were killed", ("container_oom",)),
-            Clue(
-                "the host has memory left",
-                fact=lambda f: None if (u := _used(f)) is None else u < 0.9,  # noqa: PLR2004
-            ),
+            Clue("the host has memory left", fact=memory_below(0.9)),
         ),
         explains=(*_STALLS, *STORAGE, *_RECLAIM, "major_faults", "container_oom", "oom_kill"),
     ),
@@ -213,9 +217,3 @@ PATTERNS = (
         explains=("memory_utilization", "process_file_descriptors", "commit_limit"),
     ),
 )
-
-
-def _used(facts: Facts) -> float | None:
-    """Give the share of memory in use."""
-    sample = facts.sample(MemorySample)
-    return sample.utilization.mean if sample else None

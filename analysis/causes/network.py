@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from analysis.clues import CPUS_FULL, SWAPPING, cpus_below
 from analysis.model import Facts
 from analysis.pattern import Clue, Pattern
-from collectors.cpu import CpuSample
 from collectors.sysctl import SysctlSample
 
 _LONG_WAY = 0.05  # [s] of round trip
@@ -14,14 +14,6 @@ _LOCAL_LOSS = Clue(
     ("receive_overruns", "backlog_drops", "conntrack_drops", "queue_drops", "card_discards"),
 )
 _LINK = Clue("a link damages packets", ("link_errors", "tcp_bad_segments", "link_flaps"))
-_CPUS_FULL = Clue("tasks wait for a CPU", ("cpu_pressure", "run_queue"))
-
-
-def _cpus_idle(facts: Facts) -> bool | None:
-    """Tell whether the CPUs have time."""
-    sample = facts.sample(CpuSample)
-    busy = sample.utilization.mean if sample else None
-    return None if busy is None else busy < 0.7  # noqa: PLR2004
 
 
 def _loss_slows(facts: Facts) -> bool | None:
@@ -103,8 +95,8 @@ PATTERNS = (
         seen=Clue(
             "connections wait to be accepted", ("listen_overflows", "listen_queue", "listen_drops")
         ),
-        speaks_for=(Clue("the CPUs have time: its threads wait for something", fact=_cpus_idle),),
-        speaks_against=(_CPUS_FULL, Clue("pages are read back from swap", ("swap_in",))),
+        speaks_for=(Clue("the CPUs have time: its threads wait", fact=cpus_below(0.7)),),
+        speaks_against=(CPUS_FULL, SWAPPING),
         explains=_SLOW_CONNECTIONS,
     ),
     Pattern(
@@ -136,7 +128,7 @@ PATTERNS = (
         "network",
         "a program does not read its datagrams as fast as they come",
         seen=Clue("datagrams are dropped", ("udp_receive_buffer", "udp_memory", "udp_bad_packets")),
-        speaks_against=(_CPUS_FULL,),
+        speaks_against=(CPUS_FULL,),
     ),
     Pattern(
         "udp_send_overrun",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from analysis.causes.memory import STORAGE
+from analysis.clues import SWAPPING, Question
 from analysis.disks import disks, kind_of
 from analysis.model import Facts
 from analysis.pattern import Clue, Pattern
@@ -23,27 +24,36 @@ _BROKEN = (
     "disk_stalled", "block_errors", "fsync_errors",
 )  # fmt: skip
 _DIRTY = Clue("writers are held back until pages are written", ("dirty_throttling",))
-_SWAPPING = Clue("pages are read back from swap", ("swap_in",))
+# What speaks for another cause of slow storage than the disk's own load.
+_OTHERS = (
+    SWAPPING,
+    _DIRTY,
+    Clue("a disk reports errors", _BROKEN),
+    Clue("page faults wait for storage", ("major_faults",)),
+)
 
 
-def _any(test: Callable[[Disk], bool | None]) -> Callable[[Facts], bool | None]:
-    """Ask of every disk; unknown when no disk can say."""
-
-    def ask(facts: Facts) -> bool | None:
-        answers = [a for a in map(test, disks(facts)) if a is not None]
-        return any(answers) if answers else None
-
-    return ask
+def _any(answers: Iterable[bool | None]) -> bool | None:
+    """Join answers: one yes is a yes; unknown when no disk can say, or one that cannot might."""
+    told = list(answers)
+    if any(told):
+        return True
+    return None if None in told or not told else False
 
 
-def _busier_than(share: float) -> Callable[[Disk], bool | None]:
-    """Tell whether a disk had something to do in more than that share of the time."""
-    return lambda d: None if d.utilization.mean is None else d.utilization.mean >= share
+def _some_disk(test: Callable[[Disk], bool | None]) -> Question:
+    """Ask of every disk."""
+    return lambda facts: _any(map(test, disks(facts)))
 
 
-def _calm(share: float) -> Callable[[Facts], bool | None]:
-    """Tell whether every disk is below that share."""
-    busy = _any(_busier_than(share))
+def _busier_than(share: float) -> Question:
+    """Ask whether a disk had something to do in more than that share of the time."""
+    return _some_disk(lambda d: None if (u := d.utilization.mean) is None else u >= share)
+
+
+def _calm(share: float) -> Question:
+    """Ask whether every disk is below that share."""
+    busy = _busier_than(share)
     return lambda facts: None if (answer := busy(facts)) is None else not answer
 
 
@@ -52,26 +62,23 @@ def _flushes(disk: Disk) -> bool | None:
     return None if disk.flush.per_second is None else disk.flush.per_second >= _FLUSHES
 
 
-def _turning_and(test: Callable[[Disk], bool]) -> Callable[[Facts], bool | None]:
+def _turning(test: Callable[[Disk], bool | None]) -> Question:
     """Ask of every disk that is known to turn."""
-
-    def ask(facts: Facts) -> bool | None:
-        turning = [d for d in disks(facts) if kind_of(d, facts) == "rotating"]
-        return any(map(test, turning)) if turning else None
-
-    return ask
+    return lambda facts: _any(test(d) for d in disks(facts) if kind_of(d, facts) == "rotating")
 
 
-def _seeks(disk: Disk) -> bool:
+def _seeks(disk: Disk) -> bool | None:
     """Tell whether small reads make a disk seek."""
-    reads = disk.read.per_second or 0.0
-    return reads >= _SEEKS and (disk.read.bytes_per_second or 0.0) / reads <= _SMALL
+    reads, moved = disk.read.per_second, disk.read.bytes_per_second
+    if reads is None or moved is None:
+        return None
+    return reads >= _SEEKS and moved / reads <= _SMALL
 
 
 def _wrong_scheduler(facts: Facts) -> bool | None:
     """Tell whether a fast disk has a scheduler that was made for turning ones."""
-    fast = [d for d in disks(facts) if kind_of(d, facts) in ("nvme", "flash")]
-    return any(d.device.scheduler == "bfq" for d in fast) if fast else None
+    fast = [d.device.scheduler for d in disks(facts) if kind_of(d, facts) in ("nvme", "flash")]
+    return _any(None if name is None else name == "bfq" for name in fast)
 
 
 def _log_shippers(facts: Facts) -> bool | None:
@@ -80,24 +87,20 @@ def _log_shippers(facts: Facts) -> bool | None:
     return None if sample is None else any(p.comm in _SHIPPERS for p in sample.top_io)
 
 
+_FLUSHING = Clue("disks empty their write caches all the time", fact=_some_disk(_flushes))
+
 PATTERNS = (
     Pattern(
         "disk_saturated",
         "disk",
         "a disk has more to do than it can",
         seen=Clue("tasks wait for storage", (*_SLOW, "disk_utilization")),
-        must=(Clue("a disk is busy all the time", fact=_any(_busier_than(_FULL))),),
+        must=(Clue("a disk is busy all the time", fact=_busier_than(_FULL)),),
         speaks_for=(
             Clue("its requests queue", ("disk_queue", "disk_latency")),
             Clue("tasks lose time on it", ("io_pressure", "io_stall")),
         ),
-        speaks_against=(
-            _SWAPPING,
-            _DIRTY,
-            Clue("a disk reports errors", _BROKEN),
-            Clue("page faults wait for storage", ("major_faults",)),
-            Clue("disks empty their write caches all the time", fact=_any(_flushes)),
-        ),
+        speaks_against=(*_OTHERS, _FLUSHING),
         explains=STORAGE,
     ),
     Pattern(
@@ -107,13 +110,7 @@ PATTERNS = (
         seen=Clue("tasks wait for storage", _SLOW),
         must=(Clue("no disk is busy", fact=_calm(_FREE)),),
         speaks_for=(Clue("tasks lose time on it", ("io_pressure", "io_stall")),),
-        speaks_against=(
-            _SWAPPING,
-            _DIRTY,
-            Clue("a disk reports errors", _BROKEN),
-            Clue("page faults wait for storage", ("major_faults",)),
-            Clue("disks empty their write caches all the time", fact=_any(_flushes)),
-        ),
+        speaks_against=(*_OTHERS, _FLUSHING),
         explains=STORAGE,
     ),
     Pattern(
@@ -121,12 +118,12 @@ PATTERNS = (
         "disk",
         "programs wait until single writes are safe on the disk, over and over",
         seen=Clue("tasks wait for storage", (*_SLOW, "fsync_latency", "disk_utilization")),
-        must=(Clue("disks empty their write caches all the time", fact=_any(_flushes)),),
+        must=(_FLUSHING,),
         speaks_for=(
             Clue("fsync takes long", ("fsync_latency",)),
-            Clue("the disk turns", fact=_turning_and(lambda _: True)),
+            Clue("the disk turns", fact=_turning(lambda _: True)),
         ),
-        speaks_against=(_SWAPPING, _DIRTY),
+        speaks_against=(SWAPPING, _DIRTY),
         explains=(*STORAGE, "fsync_latency"),
     ),
     Pattern(
@@ -135,7 +132,7 @@ PATTERNS = (
         "more is written than the disks take, so writers are held back",
         seen=_DIRTY,
         speaks_for=(Clue("tasks wait for storage", _SLOW),),
-        speaks_against=(_SWAPPING,),
+        speaks_against=(SWAPPING,),
         explains=STORAGE,
     ),
     Pattern(
@@ -143,8 +140,8 @@ PATTERNS = (
         "disk",
         "small reads all over a turning disk keep it seeking",
         seen=Clue("tasks wait for storage", _SLOW),
-        must=(Clue("a turning disk serves many small reads", fact=_turning_and(_seeks)),),
-        speaks_against=(_SWAPPING,),
+        must=(Clue("a turning disk serves many small reads", fact=_turning(_seeks)),),
+        speaks_against=(SWAPPING,),
         explains=STORAGE,
     ),
     Pattern(
@@ -162,7 +159,7 @@ PATTERNS = (
         seen=Clue("tasks wait for storage", _SLOW),
         must=(Clue("a log shipper is among those that move most", fact=_log_shippers),),
         speaks_for=(_DIRTY,),
-        speaks_against=(_SWAPPING,),
+        speaks_against=(SWAPPING,),
         explains=STORAGE,
     ),
     Pattern(

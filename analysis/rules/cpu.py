@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from analysis.advice import investigate
 from analysis.culprits import by_cpu, by_io, leaders, names, pids
+from analysis.disks import BLOCKED_GATE
 from analysis.model import (
     Culprit,
     Evidence,
@@ -158,7 +159,7 @@ def cpu_steal(facts: Facts) -> Signal | None:
     warning=0.15,
     critical=0.40,
     source="netdata 10min_cpu_iowait (20 % to 40 %), lowered for few CPUs",
-    gate="tasks blocked on I/O in the window",
+    gate="at least 1.5 tasks blocked on average, as for io_pressure",
     explanation="CPUs idled only because tasks waited for storage.",
     next_steps=("Look at the disks' latency and queue.",),
 )
@@ -168,7 +169,7 @@ def cpu_iowait(facts: Facts) -> Signal | None:
     signal = _state(facts, "iowait", "CPUs waited for storage in {} of the time", by_io(facts))
     if signal is None or sample is None or sample.blocked.mean is None:
         return signal
-    return signal if sample.blocked.mean > 0 else Signal(0.0, signal.message)
+    return signal if sample.blocked.mean >= BLOCKED_GATE else Signal(0.0, signal.message)
 
 
 @rule(

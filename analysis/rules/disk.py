@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from analysis.advice import investigate
 from analysis.culprits import by_io, leaders, names, pids
-from analysis.disks import disks, kind_of, name_disk
+from analysis.disks import BLOCKED_GATE, disks, kind_of, name_disk
 from analysis.model import Culprit, Evidence, Facts, Kind, Recommendation, Scale, Signal
 from analysis.registry import rule
 from analysis.text import duration, percent
@@ -21,8 +21,6 @@ from collectors.pressure import PressureSample
 # From here a device that works on many requests at once is busy as a whole, not
 # only never idle; one head is busy with two.
 _PARALLEL_QUEUE, _SINGLE_QUEUE = 8.0, 2.0
-# A task that reads or writes alone waits for every request, and nobody else does.
-_BLOCKED_GATE = 1.5
 # Larger requests are streams, for which throughput counts and not latency.
 _STREAM = 256 << 10
 _LEAST_RATE, _LEAST_FLUSHES = 10.0, 1.0
@@ -278,7 +276,7 @@ def _pressure(facts: Facts, side: str, sentence: str) -> Signal | None:
     if spread.mean is None:
         return None
     blocked = cpu.blocked.mean if cpu else None
-    gated = blocked is not None and blocked < _BLOCKED_GATE
+    gated = blocked is not None and blocked < BLOCKED_GATE
     return Signal(
         value=0.0 if gated else spread.mean,
         message=sentence.format(percent(spread.mean)),

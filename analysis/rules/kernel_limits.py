@@ -119,6 +119,7 @@ def key_quota(facts: Facts) -> Signal | None:
     ),
     advise=_more_watches,
     at_once=True,
+    window=30.0,
 )
 def inotify_limit(facts: Facts) -> Signal | None:
     """Watch what the busiest user watches against the limits of each user."""

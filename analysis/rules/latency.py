@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from analysis.culprits import by_cpu, by_io, by_memory
 from analysis.disks import disks, kind_of, name_disk
-from analysis.model import Evidence, Facts, Kind, Scale, Signal
+from analysis.model import Facts, Kind, Scale, Signal
+from analysis.probed import quantiles
 from analysis.registry import rule
 from analysis.rules.disk import ORDINARY
 from analysis.text import duration
@@ -31,15 +32,6 @@ def _only(sample: ProbeSample | None, least: int) -> Histogram | None:
 def _quiet(sample: ProbeSample | None, what: str) -> Signal | None:
     """Say that there was too little to judge; None when the probe saw nothing at all."""
     return None if sample is None else Signal(0.0, f"There were too few {what} to judge")
-
-
-def _evidence(histogram: Histogram, what: str, source: str) -> tuple[Evidence, ...]:
-    """Give the quantiles behind a finding."""
-    return (
-        Evidence(f"99 % of {what} took at most", histogram.p99, "s", source),
-        Evidence(f"half of {what} took at most", histogram.p50, "s", source),
-        Evidence(what, float(histogram.count), "", source),
-    )
 
 
 @rule(
@@ -68,7 +60,7 @@ def run_queue_latency(facts: Facts) -> Signal | None:
     return Signal(
         value=waits.p99,
         message=f"One in a hundred tasks waited {duration(waits.p99)} or longer for a CPU",
-        evidence=_evidence(waits, "waits for a CPU", "sched_wakeup, sched_switch"),
+        evidence=quantiles(waits, "waits for a CPU", "sched_wakeup, sched_switch"),
         culprits=by_cpu(facts),
     )
 
@@ -134,7 +126,7 @@ def block_io_latency(facts: Facts) -> Signal | None:
         message=f"One in a hundred {what} on {name} took {duration(p99)} or longer; for a "
         f"{worst.kind} disk {duration(4 * ORDINARY[worst.kind])} would be ordinary",
         subject=name,
-        evidence=_evidence(worst.histogram, what, source),
+        evidence=quantiles(worst.histogram, what, source),
         culprits=(name_disk(worst.disk, p99, "s"), *by_io(facts)),
     )
 
@@ -166,7 +158,7 @@ def tcp_connect_latency(facts: Facts) -> Signal | None:
     return Signal(
         value=worst.p99 or 0.0,
         message=f"One in a hundred connections to others took {duration(worst.p99)} or longer",
-        evidence=_evidence(worst, "connections", "inet_sock_set_state"),
+        evidence=quantiles(worst, "connections", "inet_sock_set_state"),
     )
 
 
@@ -195,6 +187,6 @@ def direct_reclaim_latency(facts: Facts) -> Signal | None:
     return Signal(
         value=reclaims.p99,
         message=f"One in a hundred direct reclaims took {duration(reclaims.p99)} or longer",
-        evidence=_evidence(reclaims, "direct reclaims", "mm_vmscan_direct_reclaim_begin, _end"),
+        evidence=quantiles(reclaims, "direct reclaims", "mm_vmscan_direct_reclaim_begin, _end"),
         culprits=by_memory(facts),
     )

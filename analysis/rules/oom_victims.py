@@ -100,7 +100,7 @@ def _from_probe(facts: Facts) -> Iterator[Culprit]:
     for row in sample.records if sample else ():
         detail = f"killed; {row['trigger']} ({row['trigger_pid']}) wanted memory"
         had = row.get("anonymous_bytes")
-        yield Culprit("process", row["comm"], str(row["pid"]), had, "bytes", None, detail)
+        yield Culprit("victim", row["comm"], str(row["pid"]), had, "bytes", None, detail)
 
 
 def _from_log(facts: Facts) -> Iterator[Culprit]:
@@ -114,8 +114,8 @@ def _from_log(facts: Facts) -> Iterator[Culprit]:
     # The newest messages only are kept; names of all are, up to their first bracket.
     for subject in sample.subjects:
         if subject.error == "oom_kill" and not any(n.startswith(subject.name) for n in named):
-            yield Culprit("process", subject.name, None, subject.count, "kills", None, "killed")
+            yield Culprit("victim", subject.name, None, subject.count, "kills", None, "killed")
     for match in found:
         had = int(match["rss"]) * 1024 if match["rss"] else None
         where = "killed, its group at its limit" if "group" in match["group"] else "killed"
-        yield Culprit("process", match["name"], match["pid"], had, "bytes", None, where)
+        yield Culprit("victim", match["name"], match["pid"], had, "bytes", None, where)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from analysis.culprits import by_memory
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
+from analysis.probed import by_probe, quantiles, slowest
 from analysis.registry import rule
-from analysis.rules.probe_culprits import by_probe
 from analysis.text import duration, number
-from collectors.bpf.model import Histogram, ProbeSample
+from collectors.bpf.model import ProbeSample
 from collectors.cpu import CpuSample
 
 _LEAST_COMPACTIONS, _LEAST_SOFTIRQS, _LEAST_INTERRUPTS = 10, 1000, 100
@@ -85,14 +83,14 @@ def compaction_latency(facts: Facts) -> Signal | None:
     if sample is None:
         return None
     tasks = [h for h in sample.histograms if h.labels.get("by") == "task"]
-    worst = _slowest(tasks, _LEAST_COMPACTIONS)
+    worst = slowest(tasks, _LEAST_COMPACTIONS)
     if worst is None:
         return Signal(0.0, "Programs waited for too few compactions to judge")
     return Signal(
         value=worst.p99 or 0.0,
         message=f"One in a hundred compactions kept a program waiting for {duration(worst.p99)} or "
         "longer",
-        evidence=_spread(worst, "compactions", "mm_compaction_begin, _end"),
+        evidence=quantiles(worst, "compactions", "mm_compaction_begin, _end"),
         culprits=by_probe(sample) or by_memory(facts),
     )
 
@@ -120,7 +118,7 @@ def softirq_latency(facts: Facts) -> Signal | None:
     waits = [h for h in sample.histograms if h.family == _DELAY] if sample else []
     if not waits:
         return None
-    worst = _slowest((h for h in waits if h.labels["vector"] in _URGENT), _LEAST_SOFTIRQS)
+    worst = slowest((h for h in waits if h.labels["vector"] in _URGENT), _LEAST_SOFTIRQS)
     if worst is None:
         return Signal(0.0, "There were too few softirqs to judge")
     kind = worst.labels["vector"]
@@ -128,7 +126,7 @@ def softirq_latency(facts: Facts) -> Signal | None:
         value=worst.p99 or 0.0,
         message=f"One in a hundred softirqs for {kind} waited {duration(worst.p99)} or longer",
         subject=kind,
-        evidence=_spread(worst, f"waits of {kind}", "irq:softirq_raise, softirq_entry"),
+        evidence=quantiles(worst, f"waits of {kind}", "irq:softirq_raise, softirq_entry"),
         culprits=(Culprit("device", kind, value=worst.p99, unit="s", detail="softirq"),),
     )
 
@@ -154,7 +152,7 @@ def interrupt_latency(facts: Facts) -> Signal | None:
     sample = facts.probe("hardirqs")
     if sample is None:
         return None
-    worst = _slowest(sample.histograms, _LEAST_INTERRUPTS)
+    worst = slowest(sample.histograms, _LEAST_INTERRUPTS)
     if worst is None:
         return Signal(0.0, "There were too few interrupts to judge")
     name = worst.labels["irq"]
@@ -163,15 +161,9 @@ def interrupt_latency(facts: Facts) -> Signal | None:
         message=f"One in a hundred interrupts of {name} kept its CPU for {duration(worst.p99)} or "
         "longer",
         subject=name,
-        evidence=_spread(worst, f"interrupts of {name}", "irq_handler_entry, _exit"),
+        evidence=quantiles(worst, f"interrupts of {name}", "irq_handler_entry, _exit"),
         culprits=(Culprit("device", name, value=worst.p99, unit="s", detail="interrupt"),),
     )
-
-
-def _slowest(histograms: Iterable[Histogram], least: int) -> Histogram | None:
-    """Find the histogram with the slowest hundredth among those with enough values."""
-    known = [h for h in histograms if h.p99 is not None and h.count >= least]
-    return max(known, key=lambda h: h.p99 or 0.0, default=None)
 
 
 def _places(sample: ProbeSample) -> tuple[Evidence, ...]:
@@ -181,12 +173,3 @@ def _places(sample: ProbeSample) -> tuple[Evidence, ...]:
                  "stacks of lock:contention_begin")
         for row in sample.tops.get("place", ())[:3]
     )  # fmt: skip
-
-
-def _spread(histogram: Histogram, what: str, source: str) -> tuple[Evidence, ...]:
-    """Give the quantiles behind a finding."""
-    return (
-        Evidence(f"99 % of {what} took at most", histogram.p99, "s", source),
-        Evidence(f"half of {what} took at most", histogram.p50, "s", source),
-        Evidence(what, float(histogram.count), "", source),
-    )

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
+from analysis.probed import by_probe, quantiles, slowest
 from analysis.registry import rule
-from analysis.rules.probe_culprits import by_probe
 from analysis.text import duration
-from collectors.bpf.model import Histogram
 
 _LEAST_CALLS = 100
 _NAMED = 5
@@ -42,15 +41,14 @@ def fsync_latency(facts: Facts) -> Signal | None:
     sample = facts.probe("fsync")
     if sample is None:
         return None
-    known = [h for h in sample.histograms if h.p99 is not None and h.count >= _LEAST_CALLS]
-    worst = max(known, key=lambda h: h.p99 or 0.0, default=None)
+    worst = slowest(sample.histograms, _LEAST_CALLS)
     if worst is None:
         return Signal(0.0, "There were too few calls of fsync to judge")
     call = worst.labels["operation"]
     return Signal(
         value=worst.p99 or 0.0,
         message=f"One in a hundred calls of {call} took {duration(worst.p99)} or longer",
-        evidence=_spread(worst, call),
+        evidence=quantiles(worst, f"calls of {call}", f"sys_enter_{call}, sys_exit_{call}"),
         culprits=by_probe(sample),
     )
 
@@ -134,13 +132,3 @@ def block_errors(facts: Facts) -> Signal | None:
 def _counts(row: Mapping[str, Any]) -> bool:
     """Tell whether an error means harm."""
     return row["error"] not in _UNSUPPORTED and not _REMOVABLE.fullmatch(row["device"])
-
-
-def _spread(histogram: Histogram, call: str) -> tuple[Evidence, ...]:
-    """Give the quantiles behind a finding."""
-    source = f"sys_enter_{call}, sys_exit_{call}"
-    return (
-        Evidence("99 % of calls took at most", histogram.p99, "s", source),
-        Evidence("half of calls took at most", histogram.p50, "s", source),
-        Evidence("calls", float(histogram.count), "", source),
-    )

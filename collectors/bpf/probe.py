@@ -64,7 +64,8 @@ class Part:
         on: "CATEGORY:EVENT" (a tracepoint), "raw:EVENT", "perf:NAME:N" (a software event;
             N is a frequency [1/s] for cpu_clock and a period for others), "kprobe:FUNCTION",
             "kretprobe:FUNCTION".
-        body: C statements; `return 0;` at the end is added.
+        body: C statements; `return 0;` leaves it, and is added at the end. What the kernel
+            is told is always 1, see `collectors.bpf.source`.
         fields: Fields of the tracepoint that the body cannot do without.
         optional: Without it the probe still tells something.
         instead_of: `on` of the part that this one stands in for where that is missing.

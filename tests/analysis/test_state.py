@@ -172,6 +172,13 @@ def test_near_its_threshold_only_a_long_calm_ends_it(value, cleared):
     assert (seen.index(False, 1) if False in seen[1:] else None) == cleared
 
 
+def test_what_only_long_windows_see_stands_until_the_next_one():
+    long = [20, *[None] * 9, 20, *[None] * 9]
+    assert all(active(long, window=30.0, at_once=True))  # sweeps of 10 s do not look at it
+    assert not active(long, at_once=True)[-1]
+    assert active([*long, 0], window=30.0, at_once=True)[-1] is False
+
+
 def test_a_calm_that_is_broken_begins_anew():
     assert all(active([20, 20, *[8] * 9, 9.5, *[8] * 9])[1:])
 

@@ -195,3 +195,8 @@ def test_a_name_keeps_its_capital():
     found = [anomaly("Xorg has 900 of 1,000 files", subject="Xorg")]
     told = words.verdict(BAD, found, [], [cause("it is so", 1.0, "cpu_pressure")])
     assert "it is so: Xorg has" in told
+
+
+def test_who_was_killed_is_not_blamed_for_it():
+    victim, group = Culprit("victim", "app", "5", 1 << 20, "bytes"), Culprit("cgroup", "a.service")
+    assert blamed(victim, group) == "; a.service"

@@ -126,6 +126,11 @@ def test_what_the_kernel_writes_has_its_class_and_names_its_subject(text, error,
     assert classify(text, 4) == (error, subject)
 
 
+def test_what_follows_an_error_of_ext4_is_no_alarm_of_its_own():
+    assert classify("EXT4-fs (sda1): Remounting filesystem read-only", 2) is None
+    assert classify("something nobody knows", 2)[0] == "alarm"
+
+
 def test_every_class_has_an_example():
     assert {error for _, error, _ in ERRORS} | {"alarm"} == set(CLASSES)
 

@@ -131,7 +131,11 @@ def test_zombies_are_counted_by_their_parent(host):
 
 
 def test_the_filters_of_the_command_line_choose_what_is_listed(host):
-    files = stats(line(7), line(8)) | {"proc/8/cgroup": "0::/system.slice/web.service\n"}
+    files = stats(line(7), line(8)) | {
+        "proc/8/cgroup": "0::/system.slice/web.service\n",
+        "proc/1/mountinfo": "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        "sys/fs/cgroup/cgroup.controllers": "",
+    }
     ctx = host(files, files)
     ctx.options["cgroup"] = "/sys/fs/cgroup/system.slice"
     assert [p.pid for p in collect(ctx).top_memory] == [8]

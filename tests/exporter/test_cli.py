@@ -268,8 +268,8 @@ def test_processes_of_a_control_group_are_listed(small, capsys):
     out, _ = capsys.readouterr()
     entry = next(e for e in json.loads(out)["categories"]["process"] if e["collector"] == "process")
     assert {p["pid"] for p in entry["data"]["top_memory"]} == {100, 200}
-    assert run([*SHORT, "--cgroup", "/nowhere", *small]) == 0
-    assert "there is no process below /nowhere" in capsys.readouterr().err
+    assert run([*SHORT, "--cgroup", "/nowhere", *small]) == 64
+    assert "there is no control group /nowhere" in capsys.readouterr().err
 
 
 def test_focus_shows_every_device(small, capsys):

@@ -17,7 +17,7 @@ from tests.faults.lab import Eye, Lab
 from tests.faults.scenario import WINDOW, Fault, Impossible, Scenario, as_it_is
 from tests.faults.verdicts import Verdict, active, judge
 
-_LOCK = Path("/tmp/sysdx-faults.lock")
+_LOCK = Path("/run/sysdx-faults.lock")
 _CLEARING = 3
 log = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ def named(signal):
 def test_the_killed_program_and_the_group_at_its_limit_are_named():
     signal = oom_kill(facts(log(TEXT), groups()))
     assert named(signal) == [
-        ("process", "stress (x)", "71"),
+        ("victim", "stress (x)", "71"),
         ("cgroup", "a.service", "/system.slice/a.service"),
     ]
     assert signal.culprits[0].value == 64 * MIB
@@ -67,14 +67,14 @@ def test_the_killed_program_and_the_group_at_its_limit_are_named():
 def test_where_the_host_ran_out_the_largest_processes_are_named_as_well():
     text = TEXT.replace("Memory cgroup out", "Out")
     signal = oom_kill(facts(log(text), groups(limit=None)))
-    assert named(signal) == [("process", "stress (x)", "71"), ("process", "hog", "9")]
+    assert named(signal) == [("victim", "stress (x)", "71"), ("process", "hog", "9")]
     assert signal.message.endswith("for lack of memory: stress (x) (71)")
 
 
 def test_a_victim_of_which_only_the_name_is_left_is_named():
     subjects = (LogSubject("oom_kill", "java", 2), LogSubject("oom_kill", "stress (x", 1))
     signal = oom_kill(facts(log(TEXT, subjects=subjects)))
-    assert named(signal)[:2] == [("process", "java", None), ("process", "stress (x)", "71")]
+    assert named(signal)[:2] == [("victim", "java", None), ("victim", "stress (x)", "71")]
 
 
 def test_old_messages_name_nobody():
@@ -85,14 +85,14 @@ def test_the_probe_tells_more_than_the_log():
     record = {"comm": "app", "pid": 5, "anonymous_bytes": MIB, "trigger": "cron", "trigger_pid": 6}
     probe = ProbeSample("oomkill", 10.0, 1, records=(record,))
     signal = oom_kill(facts(log(TEXT), oomkill=probe))
-    assert named(signal)[0] == ("process", "app", "5")
+    assert named(signal)[0] == ("victim", "app", "5")
     assert "cron (6)" in signal.culprits[0].detail
 
 
 def test_a_groups_own_rule_names_the_group_first():
     assert named(container_oom(facts(log(TEXT), groups())))[:2] == [
         ("cgroup", "a.service", "/system.slice/a.service"),
-        ("process", "stress (x)", "71"),
+        ("victim", "stress (x)", "71"),
     ]
 
 
