@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
-from analysis.text import number, percent
+from analysis.shares import share
+from analysis.text import number
 from collectors.tcp import TcpSample
 
 _LEAST_DAMAGED = 5.0  # [1/s]
@@ -29,20 +30,12 @@ _REFUSING = 0.1
 )
 def tcp_out_of_order(facts: Facts) -> Signal | None:
     """Watch received segments that came before their turn as a share of all."""
-    sample = facts.sample(TcpSample)
-    early = sample.per_second("TcpExt.TCPOFOQueue") if sample else None
-    received = sample.per_second("Tcp.InSegs") if sample else None
-    if early is None or received is None:
-        return None
-    share = early / max(received, early) if early >= _LEAST_DISORDER else 0.0
-    return Signal(
-        value=share,
-        message=f"{percent(share)} of received TCP segments, {number(early)} per second, came out "
-        "of order",
-        evidence=(
-            Evidence("out of order", early, "1/s", "/proc/net/netstat TcpExt TCPOFOQueue"),
-            Evidence("segments received", received, "1/s", "/proc/net/snmp Tcp InSegs"),
-        ),
+    return share(
+        facts,
+        ("out of order", ("TcpExt.TCPOFOQueue",)),
+        ("segments received", ("Tcp.InSegs",)),
+        _LEAST_DISORDER,
+        "{share} of received TCP segments, {rate} per second, came out of order",
     )
 
 
@@ -104,17 +97,11 @@ def tcp_resets(facts: Facts) -> Signal | None:
 )
 def udp_bad_packets(facts: Facts) -> Signal | None:
     """Watch UDP packets with a wrong checksum as a share of all received."""
-    sample = facts.sample(TcpSample)
-    bad = sample.per_second("Udp.InCsumErrors", "Udp6.InCsumErrors") if sample else None
-    good = sample.per_second("Udp.InDatagrams", "Udp6.InDatagrams") if sample else None
-    if bad is None or good is None:
-        return None
-    share = bad / (good + bad) if bad >= _LEAST_DAMAGED else 0.0
-    return Signal(
-        value=share,
-        message=f"{percent(share)} of UDP packets, {number(bad)} per second, were damaged",
-        evidence=(
-            Evidence("damaged", bad, "1/s", "/proc/net/snmp Udp InCsumErrors"),
-            Evidence("packets received", good, "1/s", "/proc/net/snmp Udp InDatagrams"),
-        ),
+    return share(
+        facts,
+        ("damaged", ("Udp.InCsumErrors", "Udp6.InCsumErrors")),
+        ("packets received", ("Udp.InDatagrams", "Udp6.InDatagrams")),
+        _LEAST_DAMAGED,
+        "{share} of UDP packets, {rate} per second, were damaged",
+        apart=True,
     )

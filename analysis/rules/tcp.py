@@ -12,6 +12,7 @@ from analysis.rules.tcp_advice import (
     more_socket_memory,
     slow_reader,
 )
+from analysis.shares import share
 from analysis.text import number, percent
 from collectors.tcp import TcpSample
 
@@ -84,19 +85,12 @@ def _remotes(facts: Facts) -> tuple[Culprit, ...]:
 )
 def tcp_bad_segments(facts: Facts) -> Signal | None:
     """Watch damaged TCP segments as a share of all received."""
-    sample = facts.sample(TcpSample)
-    bad = sample.per_second("Tcp.InErrs") if sample else None
-    received = sample.per_second("Tcp.InSegs") if sample else None
-    if bad is None or received is None:
-        return None
-    share = bad / max(received, bad) if bad >= _LEAST_DAMAGED else 0.0
-    return Signal(
-        value=share,
-        message=f"{percent(share)} of received TCP segments, {bad:,.1f} per second, were damaged",
-        evidence=(
-            Evidence("damaged", bad, "1/s", "/proc/net/snmp Tcp InErrs"),
-            Evidence("segments received", received, "1/s", "/proc/net/snmp Tcp InSegs"),
-        ),
+    return share(
+        facts,
+        ("damaged", ("Tcp.InErrs",)),
+        ("segments received", ("Tcp.InSegs",)),
+        _LEAST_DAMAGED,
+        "{share} of received TCP segments, {rate} per second, were damaged",
     )
 
 
