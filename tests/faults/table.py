@@ -63,7 +63,7 @@ def totals(outcomes: Iterable[Outcome]) -> list[Total]:
     advised = [v.advised for v in verdicts if v.advised is not None]
     return [
         Total("detected in time", sum(o.detected for o in tried), len(tried), 1.0),
-        Total("right culprit named first", sum(named), len(named), _TARGET),
+        Total("right culprit named first of its kind", sum(named), len(named), _TARGET),
         Total("right cause ranked first", sum(v.rank == 1 for v in verdicts), len(tried), _TARGET),
         Total("right advice given", sum(advised), len(advised), _TARGET),
         Total("score fell", sum(v.fell for v in verdicts), len(tried), _TARGET),

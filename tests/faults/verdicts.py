@@ -94,7 +94,8 @@ def _right(scenario: Scenario, fault: Fault, accused: Culprit | None) -> bool:
     if accused is None or scenario.culprit is None:
         return False
     pids = (accused.id or "").split(",")
-    known = fault.pid is None or str(fault.pid) in pids or len(pids) > 1
+    # Of many processes of one name only some are listed.
+    known = fault.pid is None or str(fault.pid) in pids or "…" in pids
     return known and accused.name.startswith(fault.culprit or scenario.culprit[1])
 
 
