@@ -16,6 +16,7 @@ from typing import Any
 from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
 from collectors.bpf.model import Verdict
+from collectors.bpf.probe import discover as discover_probes
 from collectors.model import Cause, Outcome, Status
 from collectors.system import SystemSample
 from exporter import clock
@@ -188,7 +189,7 @@ class Service:
         self.scheduler = Scheduler(
             schedules(config), self._sweep, splay_seed=_machine_id(config), splay_cap=300.0
         )
-        self.exposition = Exposition(version(), self._intervals(), {}, self._judging)
+        self.exposition = Exposition(version(), self._intervals(), idle(config), self._judging)
         app = Application(
             metrics=self.exposition.pages,
             store=self.store,
@@ -271,7 +272,11 @@ class Service:
         examiner.policy, examiner.options = self._judging, options(config)
         self.scheduler.replace(schedules(config))
         self.exposition.configured(
-            successful=True, at=clock.wall(), intervals=self._intervals(), policy=self._judging
+            successful=True,
+            at=clock.wall(),
+            intervals=self._intervals(),
+            policy=self._judging,
+            idle=idle(config),
         )
         log.info("the configuration was read again")
 
@@ -332,6 +337,21 @@ def available(probes: BpfProbes) -> dict[str, tuple[bool, str]]:
 
     """
     return {n: (v is Verdict.OK, str(v)) for n, (v, _) in probes.verdicts.items()}
+
+
+def idle(config: Config) -> frozenset[str]:
+    """
+    Give the probes that never run.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        Those that no profile names.
+
+    """
+    named = {name for _, profile in config.profiles.items() for name in profile.probes}
+    return frozenset(discover_probes()) - named
 
 
 def stored(result: Result) -> StoredReport:

@@ -223,7 +223,8 @@ _OWN: tuple[Family, ...] = (
     _of_self(
         "sysdx_probe_available",
         GAUGE,
-        "1 when an eBPF probe works on this host; else 0, with the reason.",
+        "1 when an eBPF probe works on this host; else 0, with the reason: disabled is one that no "
+        "profile names. Absent until its first sweep.",
         ("probe", "reason"),
     ),
     _of_self(

@@ -27,7 +27,7 @@ def runqlat(slots, total, **more):
 
 
 def shown(totals):
-    sut = Exposition("1", {"standard": 900.0}, {}, policy(load(None, known())))
+    sut = Exposition("1", {"standard": 900.0}, (), policy(load(None, known())))
     sut._totals = totals
     sut.judged({"runqlat": (True, "ok"), "cachestat": (False, "no_btf")})
     sut.configured(successful=True, at=0.0)
@@ -55,6 +55,25 @@ def test_windows_add_up_with_an_exact_sum_and_upper_edges():
     assert seen["sysdx_probe_map_memory_bytes",] == 4096
     assert seen["sysdx_probe_available", "runqlat", "ok"] == 1
     assert seen["sysdx_probe_available", "cachestat", "no_btf"] == 0
+
+
+def test_what_no_profile_names_is_disabled_until_one_does():
+    sut = Exposition("1", {"standard": 900.0}, {"fsync"}, policy(load(None, known())))
+    sut.judged({"runqlat": (True, "ok")})
+
+    def told():
+        families = parse(sut.pages().text.decode())
+        return {
+            (*s.labels.values(), s.value)
+            for f in families
+            for s in f.samples
+            if s.name == "sysdx_probe_available"
+        }
+
+    sut.configured(successful=True, at=0.0)
+    assert told() == {("runqlat", "ok", 1.0), ("fsync", "disabled", 0.0)}
+    sut.configured(successful=True, at=0.0, idle={"runqlat"})
+    assert told() == {("runqlat", "disabled", 0.0)}
 
 
 def test_labels_beyond_the_limit_are_one_row_and_counted():
