@@ -15,8 +15,6 @@ from typing import Any
 
 from analysis.registry import discover_rules
 from collectors.base import Collector, Paths, discover
-from collectors.bpf.model import Verdict
-from collectors.bpf.probe import discover as discover_probes
 from collectors.model import Cause, Outcome, Status
 from collectors.system import SystemSample
 from exporter import clock
@@ -189,7 +187,7 @@ class Service:
         self.scheduler = Scheduler(
             schedules(config), self._sweep, splay_seed=_machine_id(config), splay_cap=300.0
         )
-        self.exposition = Exposition(version(), self._intervals(), idle(config), self._judging)
+        self.exposition = Exposition(version(), self._intervals(), self._judging)
         app = Application(
             metrics=self.exposition.pages,
             store=self.store,
@@ -276,7 +274,6 @@ class Service:
             at=clock.wall(),
             intervals=self._intervals(),
             policy=self._judging,
-            idle=idle(config),
         )
         log.info("the configuration was read again")
 
@@ -301,7 +298,7 @@ class Service:
         if not cancelled:
             # A cancelled sweep saw too little to replace what is served.
             self.store.put(stored(result))
-        self.exposition.judged(available(self.probes))
+        self.exposition.judged(self.probes.available)
         self.exposition.publish(Published.of(result, cancelled=cancelled))
 
     def _state(self) -> ServiceState:
@@ -323,35 +320,6 @@ class Service:
     def _intervals(self) -> dict[str, float | None]:
         """Give the time between two sweeps of each enabled profile."""
         return {s.profile: self.scheduler.interval(s.profile) for s in schedules(self.config)}
-
-
-def available(probes: BpfProbes) -> dict[str, tuple[bool, str]]:
-    """
-    Tell which probes work on this host.
-
-    Args:
-        probes: Has the verdicts of those that were asked for.
-
-    Returns:
-        dict probe -> whether it works, and the reason from the closed list.
-
-    """
-    return {n: (v is Verdict.OK, str(v)) for n, (v, _) in probes.verdicts.items()}
-
-
-def idle(config: Config) -> frozenset[str]:
-    """
-    Give the probes that never run.
-
-    Args:
-        config: The configuration.
-
-    Returns:
-        Those that no profile names.
-
-    """
-    named = {name for _, profile in config.profiles.items() for name in profile.probes}
-    return frozenset(discover_probes()) - named
 
 
 def stored(result: Result) -> StoredReport:

@@ -7,7 +7,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import prometheus_client
@@ -29,7 +29,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SWEEP_OUTCOMES = ("complete", "partial", "cancelled", "failed", "skipped")
 _KIB = 1024
-_IDLE = (False, "disabled")
+_UNUSED = (False, "disabled")
 # Room within the page's limit for what the exporter says of itself.
 _SELF_RESERVE = 300
 
@@ -54,7 +54,6 @@ class Exposition:
     Args:
         version: Of the program.
         intervals: Enabled profile to the time between its sweeps [s].
-        idle: Probes that no profile names.
         policy: Limits and which rules there are.
 
     """
@@ -63,12 +62,10 @@ class Exposition:
         self,
         version: str,
         intervals: Mapping[str, float | None],
-        idle: Collection[str],
         policy: Policy,
     ) -> None:
         self._version = version
         self._intervals = dict(intervals)
-        self._idle = frozenset(idle)
         self._probes: dict[str, tuple[bool, str]] = {}
         self._policy = policy
         self._lock = threading.Lock()
@@ -115,7 +112,6 @@ class Exposition:
         at: float,
         intervals: Mapping[str, float | None] | None = None,
         policy: Policy | None = None,
-        idle: Collection[str] | None = None,
     ) -> None:
         """
         Note that a configuration was read.
@@ -125,14 +121,12 @@ class Exposition:
             at: Wall time [s].
             intervals: The new intervals, when there are.
             policy: The new policy, when there is one.
-            idle: Probes that no profile names any more, when that is known.
 
         """
         with self._lock:
             self._config = (successful, at if successful else self._config[1])
             self._intervals = dict(intervals) if intervals is not None else self._intervals
             self._policy = policy or self._policy
-            self._idle = self._idle if idle is None else frozenset(idle)
             self._compose()
 
     def judged(self, verdicts: Mapping[str, tuple[bool, str]]) -> None:
@@ -259,7 +253,8 @@ class Exposition:
             page.add("sysdx_sweep_last_success_timestamp_seconds", when, profile)
         for name, histogram in totals.utilization.items():
             page.add_histogram("sysdx_resource_utilization_sample_ratio", histogram, name)
-        for probe, (available, reason) in (self._probes | dict.fromkeys(self._idle, _IDLE)).items():
+        unused = dict.fromkeys(self._policy.unused_probes, _UNUSED)
+        for probe, (available, reason) in (self._probes | unused).items():
             page.add("sysdx_probe_available", float(available), probe, reason)
         _add_probes(page, totals)
         for (family, reason), count in totals.dropped.items():

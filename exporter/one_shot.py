@@ -152,7 +152,7 @@ def _text(args: argparse.Namespace, output: Output, result: Result) -> bytes:
 
 def _page(profile: str, result: Result, judging: Policy) -> bytes:
     """Write the result as a page of metrics."""
-    exposition = Exposition(version(), {profile: None}, (), judging)
+    exposition = Exposition(version(), {profile: None}, judging)
     exposition.publish(Published.of(result))
     return exposition.pages().text
 

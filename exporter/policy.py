@@ -10,6 +10,7 @@ from analysis.model import Rule
 from analysis.registry import discover_patterns, discover_rules, discover_uses
 from analysis.state import Damping
 from collectors.base import discover
+from collectors.bpf.probe import discover as discover_probes
 from exporter.config import Config
 
 
@@ -22,12 +23,14 @@ class Policy:
         judging: Rules, thresholds and damping.
         max_series: Most series on the page of metrics.
         stale_after: A sweep's values are withdrawn after so many intervals.
+        unused_probes: Those that no profile names.
 
     """
 
     judging: assess.Policy
     max_series: int
     stale_after: float
+    unused_probes: tuple[str, ...] = ()
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -60,7 +63,13 @@ def policy(config: Config) -> Policy:
         min_coverage=config.analysis.min_coverage,
         expected=frozenset(c.category for c in discover().values() if c.essential),
     )
-    return Policy(judging, config.metrics.max_series, config.metrics.stale_after_intervals)
+    named = {name for _, profile in config.profiles.items() for name in profile.probes}
+    return Policy(
+        judging=judging,
+        max_series=config.metrics.max_series,
+        stale_after=config.metrics.stale_after_intervals,
+        unused_probes=tuple(sorted(frozenset(discover_probes()) - named)),
+    )
 
 
 def _rules(config: Config) -> dict[str, Rule]:

@@ -165,6 +165,11 @@ class BpfProbes:
         self._wanted: tuple[str, ...] = ()
         self._reaper: threading.Thread | None = None
 
+    @property
+    def available(self) -> dict[str, tuple[bool, str]]:
+        """Probe to whether it works here, and the reason from the closed list; as far as known."""
+        return {n: (v is Verdict.OK, str(v)) for n, (v, _) in self.verdicts.items()}
+
     def prepare(self, probes: tuple[str, ...], window: Window) -> None:
         """
         Compile and attach, then open the window.

@@ -218,7 +218,7 @@ def result(host):
     )
     profile = config.profiles.quick.model_copy(update={"duration": 0.2, "sample_interval": 0.1})
     found = examiner.examine("quick", profile, "command", threading.Event())
-    exposition = Exposition("1", {"quick": 60.0}, (), chosen)
+    exposition = Exposition("1", {"quick": 60.0}, chosen)
     exposition.publish(Published.of(found))
     return found, exposition.pages()
 

@@ -73,7 +73,7 @@ def swept(chosen, sut, **functions):
 
 
 def exposition(chosen):
-    return Exposition("1.2.3", {"quick": 60.0}, (), chosen)
+    return Exposition("1.2.3", {"quick": 60.0}, chosen)
 
 
 def values(sut):
@@ -137,7 +137,7 @@ def test_unknown_is_absent_and_never_zero():
 
 def test_a_stale_sweep_is_withdrawn_and_the_exporter_stays():
     chosen = policy(stale_after=0.0)
-    sut = Exposition("1.2.3", {"quick": 1e-9}, (), chosen)
+    sut = Exposition("1.2.3", {"quick": 1e-9}, chosen)
     result = swept(chosen, sut, cpu=good)
     sut._fresh_until -= result.report.metadata.duration_seconds + 1
     seen = values(sut)

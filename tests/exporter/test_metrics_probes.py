@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
@@ -27,7 +29,7 @@ def runqlat(slots, total, **more):
 
 
 def shown(totals):
-    sut = Exposition("1", {"standard": 900.0}, (), policy(load(None, known())))
+    sut = Exposition("1", {"standard": 900.0}, policy(load(None, known())))
     sut._totals = totals
     sut.judged({"runqlat": (True, "ok"), "cachestat": (False, "no_btf")})
     sut.configured(successful=True, at=0.0)
@@ -58,7 +60,8 @@ def test_windows_add_up_with_an_exact_sum_and_upper_edges():
 
 
 def test_what_no_profile_names_is_disabled_until_one_does():
-    sut = Exposition("1", {"standard": 900.0}, {"fsync"}, policy(load(None, known())))
+    chosen = policy(load(None, known()))
+    sut = Exposition("1", {"standard": 900.0}, replace(chosen, unused_probes=("fsync",)))
     sut.judged({"runqlat": (True, "ok")})
 
     def told():
@@ -72,7 +75,8 @@ def test_what_no_profile_names_is_disabled_until_one_does():
 
     sut.configured(successful=True, at=0.0)
     assert told() == {("runqlat", "ok", 1.0), ("fsync", "disabled", 0.0)}
-    sut.configured(successful=True, at=0.0, idle={"runqlat"})
+    now = replace(chosen, unused_probes=("runqlat",))
+    sut.configured(successful=True, at=0.0, policy=now)
     assert told() == {("runqlat", "disabled", 0.0)}
 
 
