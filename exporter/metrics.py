@@ -274,6 +274,8 @@ def _add_sweep(page: Page, published: Published, policy: Policy) -> None:
     page.add("sysdx_report_size_bytes", published.size)
     for charge in assessment.deductions:
         page.add("sysdx_health_deduction_points", charge.points, charge.resource, charge.cause)
+    for guess in assessment.hypotheses:
+        page.add("sysdx_hypothesis_confidence_ratio", guess.confidence, guess.id, guess.resource)
     for name, score in assessment.resource_scores.items():
         page.add("sysdx_resource_health_score", score, name)
     for name, use in assessment.resources.items():

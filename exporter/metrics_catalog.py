@@ -65,6 +65,13 @@ _OWN: tuple[Family, ...] = (
         ("resource", "cause"),
     ),
     _of_sweep(
+        "sysdx_hypothesis_confidence_ratio",
+        GAUGE,
+        "How sure the diagnosis is of what may be behind the active anomalies; "
+        "only what is suspected now.",
+        ("cause", "resource"),
+    ),
+    _of_sweep(
         "sysdx_resource_health_score",
         GAUGE,
         "100 less the deductions charged to one resource; absent when it is unknown.",

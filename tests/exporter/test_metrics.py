@@ -103,6 +103,7 @@ def test_a_sweep_is_shown_whole():
     )
     assert seen["sysdx_anomaly_active", "cpu", "critical", "r"] == 1
     assert seen["sysdx_anomalies", "cpu", "critical"] == 1
+    assert 0 < seen["sysdx_hypothesis_confidence_ratio", "c", "cpu"] <= 1
     assert seen["sysdx_anomaly_transitions_total", "r"] == 1
     assert seen["sysdx_sweeps_total", "complete", "quick"] == 1
     assert seen["sysdx_report_info", result.report.metadata.report_id, "quick"] == 1
