@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.page import Section, machine, page
+from benchmarks.page import Section, joined, kept, machine, page
 from benchmarks.programs import PEER
 
 NAMES = ("cost", "schedule", "memory", "scrapes", "hang", "start", "probes")
+_MORE = ("fleet",)  # only when asked for
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -33,7 +35,13 @@ def main() -> int:
         return 77
     began, load = datetime.now(UTC), os.getloadavg()[0]
     sections = [_run(name, small=args.quick) for name in args.names or NAMES]
-    text = page(sections, [*machine(), *_about(began, load, sys.argv[1:])])
+    about = _about(began, load, sys.argv[1:])
+    if args.keep:
+        note = "Measured apart: " + about[-1]
+        sections = [replace(s, remarks=(*s.remarks, note)) for s in sections]
+        text = joined(_RESULTS.read_text(), map(str, sections))
+    else:
+        text = kept(page(sections, [*machine(), *about]), _RESULTS.read_text())
     print(text)
     if args.output:
         args.output.write_text(text)
@@ -43,13 +51,15 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=(*NAMES, []),
-                        help=f"what to measure: {', '.join(NAMES)}; default all")  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=(*NAMES, *_MORE, []),
+                        help=f"{', '.join((*NAMES, *_MORE))}; default all but fleet")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="less often and for shorter times")
+    parser.add_argument("--keep", action="store_true",
+                        help=f"change only what is measured in {_RESULTS.name}")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FILE",
                         help=f"default {_RESULTS.name} if all is measured, else none")  # fmt: skip
     args = parser.parse_args()
-    if not args.names and not args.quick and args.output is None:
+    if (args.keep or not args.names) and not args.quick and args.output is None:
         args.output = _RESULTS
     return args
 

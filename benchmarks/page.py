@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -182,6 +183,45 @@ def page(sections: Sequence[Section], about: Iterable[str]) -> str:
     ]
     tables = ["## Budgets", str(Table(header, budgets))] if budgets else []
     return "\n\n".join([*head, *tables, *map(str, sections)]) + "\n"
+
+
+def joined(old: str, sections: Iterable[str]) -> str:
+    """
+    Put sections into a page, in the place of those with the same title or at its end.
+
+    Args:
+        old: The page in Markdown.
+        sections: Each with its heading, in Markdown.
+
+    Returns:
+        The page.
+
+    """
+    head, found = _parts(old)
+    found |= {section.partition("\n")[0]: section for section in sections}
+    return "\n\n".join([head, *found.values()]) + "\n"
+
+
+def kept(new: str, old: str) -> str:
+    """
+    Keep those sections of the old page that the new one has not measured.
+
+    Args:
+        new: The page that was just made, in Markdown.
+        old: The page before it.
+
+    Returns:
+        The new page with the others at its end.
+
+    """
+    measured = _parts(new)[1]
+    return joined(new, (text for title, text in _parts(old)[1].items() if title not in measured))
+
+
+def _parts(text: str) -> tuple[str, dict[str, str]]:
+    """Split a page into its head and its sections by their headings."""
+    head, *parts = re.split(r"(?m)^(?=## )", text)
+    return head.rstrip("\n"), {part.partition("\n")[0]: part.rstrip("\n") for part in parts}
 
 
 def machine() -> list[str]:

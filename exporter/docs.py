@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from analysis.model import RESOURCES, Rule
-from analysis.registry import discover_rules
+from analysis.pattern import Pattern
+from analysis.registry import discover_patterns, discover_rules
 from exporter import config, report_schema
 from exporter.metrics_catalog import FAMILIES, Family
 
@@ -91,9 +92,13 @@ def _rules_of(resource: str, found: Iterable[Rule]) -> str:
         f"| {_threshold(r.critical)} |\n"
         for r in found
     )
-    title = resource.upper() if resource in ("cpu", "gpu") else resource.capitalize()
     head = "| rule | signal | unit | warning | critical |\n|---|---|---|---:|---:|\n"
-    return f"\n## {title}\n\n{head}{rows}{''.join(map(_rule, found))}"
+    return f"\n## {_heading(resource)}\n\n{head}{rows}{''.join(map(_rule, found))}"
+
+
+def _heading(resource: str) -> str:
+    """Write a resource as a title."""
+    return resource.upper() if resource in ("cpu", "gpu") else resource.capitalize()
 
 
 def _rule(rule: Rule) -> str:
@@ -137,9 +142,67 @@ def _config_schema() -> str:
     return json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+_CAUSES_HEAD = """# Causes
+
+Generated from `analysis/causes/` by `./dev docs`; do not edit.
+
+Several anomalies often have one cause. Each pattern below is a cause that may be
+behind them: it is suspected when one of the rules that show it is active and all
+that must hold does. Its confidence is the weight of the clues that speak for it
+by the weight of all that could be looked at: what is seen and what must hold
+weigh 2, what speaks for it 1, what speaks against it 2 when it holds; a clue that
+nothing could tell of is left out. Ranked first is what explains most of the
+deductions, times its confidence. What a cause explains is not charged to the
+score a second time. A finding that no pattern knows stands for itself, at 50 %.
+"""
+
+
+def causes() -> str:
+    """
+    Describe the patterns of the diagnosis.
+
+    Returns:
+        The page as Markdown: per resource its causes with their clues.
+
+    """
+    found = discover_patterns()
+    parts = [_causes_of(r, [p for p in found if p.resource == r]) for r in RESOURCES]
+    return f"{_CAUSES_HEAD}\nThere are {len(found)} causes.\n{''.join(parts)}"
+
+
+def _causes_of(resource: str, found: Iterable[Pattern]) -> str:
+    """Describe the causes that lie in a resource."""
+    told = "".join(map(_cause, found))
+    return f"\n## {_heading(resource)}\n{told}" if told else ""
+
+
+def _cause(pattern: Pattern) -> str:
+    """Describe a cause."""
+    title = pattern.title[:1].upper() + pattern.title[1:]
+    clues = (
+        ("Seen when", (pattern.seen,)),
+        ("Must hold", pattern.must),
+        ("Speaks for it", pattern.speaks_for),
+        ("Speaks against it", pattern.speaks_against),
+    )
+    lines = [
+        f"- {name}: {_plain(c.text)}{_rule_links(c.rules)}\n" for name, of in clues for c in of
+    ]
+    explained = _rule_links(pattern.explains, " {}")
+    lines += [f"- Explains:{explained}\n"] if explained else []
+    return f"\n### {pattern.id}\n\n{_plain(title)}.\n\n{''.join(lines)}"
+
+
+def _rule_links(rules: Iterable[str], form: str = " ({})") -> str:
+    """Write rules as links to their descriptions."""
+    links = ", ".join(f"[`{name}`](rules.md#{name})" for name in rules)
+    return form.format(links) if links else ""
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics,
     "docs/rules.md": rules,
+    "docs/causes.md": causes,
     "docs/config.schema.json": _config_schema,
     "docs/report.schema.json": lambda: report_schema.text().decode(),
 }

@@ -104,6 +104,57 @@ PATTERNS = (
         ),
     ),
     Pattern(
+        "slow_clock",
+        "kernel",
+        "the clock is read from a slow device, and every program that asks for the time pays",
+        seen=Clue("a slow clock is in use", ("clocksource_slow",)),
+        speaks_for=(Clue("the fast one was found to run unevenly", ("clocksource_unstable",)),),
+        explains=("clocksource_unstable",),
+    ),
+    Pattern(
+        "aio_limit",
+        "kernel",
+        "hardly any asynchronous I/O requests are left, so the next database cannot start",
+        seen=Clue("hardly any are left", ("aio_requests",)),
+    ),
+    Pattern(
+        "watch_limit",
+        "kernel",
+        "a user may hardly watch any more files for changes",
+        seen=Clue("hardly any watches are left", ("inotify_limit",)),
+    ),
+    Pattern(
+        "key_quota",
+        "kernel",
+        "a user may hardly hold any more kernel keys",
+        seen=Clue("hardly any keys are left", ("key_quota",)),
+    ),
+    Pattern(
+        "terminal_limit",
+        "kernel",
+        "hardly any terminals are left, so soon nobody can log in over the network",
+        seen=Clue("hardly any are left", ("terminals",)),
+    ),
+    Pattern(
+        "crashing_program",
+        "kernel",
+        "programs crash, over and over or several of them",
+        seen=Clue("programs crash", ("program_crashes",)),
+        speaks_against=(
+            Clue(
+                "memory or processor report errors",
+                ("memory_uncorrected", "memory_corrupted", "machine_checks"),
+            ),
+            Clue("a disk reports errors, where programs and libraries lie", ("disk_errors",)),
+        ),
+    ),
+    Pattern(
+        "gpu_network_apart",
+        "gpu",
+        "a GPU and the network card that it works over are attached to different processors",
+        seen=Clue("they work across the processors", ("gpu_network_apart",)),
+    ),
+    Pattern(
         "hot_gpu",
         "gpu",
         "a GPU is too hot or short of power and slows itself down",

@@ -207,7 +207,7 @@ PATTERNS = (
                 "bus_lost_transactions",
             ),
         ),
-        explains=("kernel_faults", "kernel_warnings", "kernel_alarms"),
+        explains=("kernel_faults", "kernel_warnings", "kernel_alarms", "program_crashes"),
     ),
     Pattern(
         "leaking_process",

@@ -114,6 +114,15 @@ PATTERNS = (
         explains=STORAGE,
     ),
     Pattern(
+        "container_io_limit",
+        "container",
+        "a group of processes is held back by its own I/O limit or by storage of its own",
+        seen=Clue("a group waits while the disks idle", ("container_io_stall",)),
+        must=(Clue("no disk is busy", fact=_calm(_FREE)),),
+        speaks_against=(*_OTHERS, _FLUSHING),
+        explains=("io_pressure", "io_stall", "cpu_iowait"),
+    ),
+    Pattern(
         "fsync_storm",
         "disk",
         "programs wait until single writes are safe on the disk, over and over",
