@@ -18,10 +18,10 @@ from collectors.bpf.probe import discover
 from exporter.config_quantity import duration, size
 from exporter.config_value import OneOf, absolute_path, crontab, listen_address
 
-_STANDARD = ("runqlat", "biolatency", "tcpconnlat", "tcpretrans")
+_STANDARD = ("runqlat", "biolatency", "tcpconnlat", "tcpretrans", "dnslat")
 _DEEP = (
     "runqlat", "runqlen", "biolatency", "biosnoop", "tcpconnlat", "tcpretrans", "tcprtt",
-    "profile", "offcputime", "cachestat", "execsnoop",
+    "dnslat", "profile", "offcputime", "cachestat", "execsnoop",
 )  # fmt: skip
 PROBES = frozenset(discover())
 FOCUS = ("stacks", "all", *RESOURCES)

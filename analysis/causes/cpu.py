@@ -9,7 +9,7 @@ from collectors.cpu import CpuSample
 
 _MOSTLY_KERNEL = 0.5
 # Everybody waits when the CPUs are full, whatever filled them.
-WAITING = ("cpu_pressure", "run_queue", "run_queue_latency", "cpu_utilization")
+WAITING = ("cpu_pressure", "run_queue", "run_queue_latency", "cpu_utilization", "dns_latency")
 
 
 def _in_kernel(facts: Facts) -> bool | None:
@@ -40,7 +40,7 @@ PATTERNS = (
             Clue("the CPUs are slowed down by heat", ("thermal_throttling", "heat_throttling")),
             Clue("threads queue for a lock of the kernel", ("lock_contention",)),
         ),
-        explains=("cpu_utilization", "run_queue_latency", "context_switches"),
+        explains=("cpu_utilization", "run_queue_latency", "context_switches", "dns_latency"),
     ),
     Pattern(
         "short_waits",
@@ -49,6 +49,7 @@ PATTERNS = (
         seen=Clue("tasks wait long for a CPU", ("run_queue_latency",)),
         speaks_for=(Clue("the CPUs have time on average", fact=cpus_below(0.7)),),
         speaks_against=(CPUS_FULL,),
+        explains=("dns_latency",),
     ),
     Pattern(
         "hot_core",

@@ -17,6 +17,7 @@ from collectors.memory import MemorySample
 from collectors.model import UNKNOWN, Distribution, Outcome, Status, Sweep
 from collectors.process_sample import Process, ProcessSample
 from collectors.sysctl import SysctlSample
+from collectors.tcp import TcpSample
 
 CLUES = {
     (p.id, c.text): c
@@ -65,6 +66,28 @@ def algorithm(name):
     return SysctlSample({"net.ipv4.tcp_congestion_control": name})
 
 
+def connects(count, slot):
+    spread = histogram("x", {slot: count}, 0)
+    return {"tcpconnlat": ProbeSample("tcpconnlat", 30.0, count, histograms=(spread,))}
+
+
+def name_servers(*means, silent=()):
+    answered = tuple(
+        {"server": str(n), "count": 9, "seconds": 9 * mean} for n, mean in enumerate(means)
+    )
+    tops = {"server": answered, "silent": tuple({"server": name} for name in silent)}
+    return {"dnslat": ProbeSample("dnslat", 30.0, 9, tops=tops)}
+
+
+def resets(**counters):
+    increases = {"Tcp.OutRsts": 1000, **{f"TcpExt.{n}": v for n, v in counters.items()}}
+    return TcpSample(10.0, increases)
+
+
+def cookies(**counters):
+    return TcpSample(10.0, {f"TcpExt.Syncookies{n}": v for n, v in counters.items()})
+
+
 FLUSHING = "disks empty their write caches all the time"
 CASES = [
     ("context_switch_storm", "the kernel takes more time than the programs",
@@ -100,6 +123,18 @@ CASES = [
     ("loss_on_a_long_way", "round trips take long", round_trips(27), round_trips(20), None),
     ("loss_on_a_long_way", "the congestion control takes losses for congestion",
      algorithm("cubic"), algorithm("bbr"), SysctlSample({})),
+    ("slow_name_server", "connections to others are made at once", connects(20, 20),
+     connects(20, 28), connects(19, 20)),
+    ("slow_name_server", "another name server answers far faster", name_servers(0.5, 0.1),
+     name_servers(0.4, 0.1), name_servers(0.5)),
+    ("slow_name_server", "another name server answers far faster", name_servers(0.5, silent="x"),
+     name_servers(silent="xy"), name_servers(0.5, silent="0")),
+    ("syn_flood", "most who ask for connections do not go on", cookies(Sent=100, Recv=49),
+     cookies(Sent=100, Recv=50), cookies(Sent=0, Recv=0)),
+    ("nobody_listens", "most resets go to somebody who has no connection",
+     resets(TCPAbortOnClose=400, TCPAbortOnData=99), resets(TCPAbortOnData=500), resets()),
+    ("program_cuts_off", "most resets cut a connection off", resets(TCPAbortOnClose=500),
+     resets(TCPAbortOnClose=499), resets()),
     ("security_checks", "AppArmor or SELinux is in the profile",
      profile((("nginx", "aa_label_next_[k]"), 5), (("nginx", "main"), 95)),
      profile((("aa_program", "avc_of_its_own"), 50), (("nginx", "aa_get_[k]"), 4),

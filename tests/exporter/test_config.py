@@ -63,8 +63,8 @@ def test_without_a_file_the_defaults_of_the_design_apply() -> None:
     ]
     assert told == [
         ("quick", 10.0, 1.0, 30.0, 60.0, 0),
-        ("standard", 30.0, 1.0, 90.0, 900.0, 4),
-        ("deep", 60.0, 1.0, 180.0, 21_600.0, 11),
+        ("standard", 30.0, 1.0, 90.0, 900.0, 5),
+        ("deep", 60.0, 1.0, 180.0, 21_600.0, 12),
     ]
     assert config.web.listen_address == "127.0.0.1:10987"
     assert config.store.directory == "/var/lib/sysdx"
@@ -258,9 +258,9 @@ def test_a_configuration_cannot_be_changed_by_accident() -> None:
         config.web.max_connections = 3  # type: ignore[misc]
 
 
-def test_deep_sweeps_have_eleven_probes_and_the_focus_covers_every_resource() -> None:
+def test_deep_sweeps_have_twelve_probes_and_the_focus_covers_every_resource() -> None:
     profiles = Config().profiles
-    assert len(set(profiles.deep.probes)) == 11
+    assert len(set(profiles.deep.probes)) == 12
     assert set(profiles.standard.probes) < set(profiles.deep.probes) < PROBES
     assert set(FOCUS) == {"stacks", "all", *RESOURCES}
 
