@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from analysis.model import Culprit, Facts
 from collectors.cpu import CpuSample
 from collectors.memory import MemorySample
 from collectors.process_sample import Process, ProcessSample
+from collectors.socket_owners import Crowd
+from collectors.tcp import TcpSample
+from collectors.udp_losses import UdpLoser
 
 MOST = 5
 _LEAST_SHARE = 0.05
 _NAMED = 3
 _NEARLY_AS_MUCH = 0.5
+_PAGE = 4096.0
+# What explains less than this of the memory that was freed has not asked for it.
+_EXPLAINS = 0.5
+
+
+class _Named(Protocol):
+    """What is told of a process wherever one is told of."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def comm(self) -> str: ...
+    @property
+    def cgroup(self) -> str | None: ...
+
+
+N = TypeVar("N", bound=_Named)
 
 
 def by_cpu(facts: Facts) -> tuple[Culprit, ...]:
@@ -122,6 +143,77 @@ def by_faults(facts: Facts) -> tuple[Culprit, ...]:
     return _rank(sample.top_faults if sample else (), lambda p: p.major_faults_per_second, "1/s")
 
 
+def by_demand(facts: Facts) -> tuple[Culprit, ...]:
+    """
+    Name the processes that asked for most memory while others had to give it back.
+
+    Args:
+        facts: What is known of the host.
+
+    Returns:
+        At most five, by pages asked for per second; where page faults explain less than
+        half of what the kernel freed meanwhile, by bytes moved to and from storage, which
+        fill the page cache; by resident memory where neither explains it.
+
+    """
+    sample, memory = facts.sample(ProcessSample), facts.sample(MemorySample)
+    freed = memory.per_second("pgsteal_direct", "pgsteal_kswapd") if memory else None
+    least = (freed or 0.0) * _EXPLAINS
+    asking = sample.top_taken if sample else ()
+    if sum(p.pages_taken_per_second or 0.0 for p in asking) >= least:
+        found = _rank(asking, lambda p: p.pages_taken_per_second, "pages/s")
+        return found or by_memory(facts)
+    moved = sum(_io(p) or 0.0 for p in sample.top_io) / _PAGE if sample else 0.0
+    return by_io(facts) if moved >= least else by_memory(facts)
+
+
+def by_sockets(crowd: Crowd | None, least: float = _LEAST_SHARE) -> tuple[Culprit, ...]:
+    """
+    Name the processes that hold most of many sockets.
+
+    Args:
+        crowd: The sockets; None when they are no crowd.
+        least: Share of all of them below which a process is not named [ratio].
+
+    Returns:
+        At most five, by sockets held, each with its share of all.
+
+    """
+    if crowd is None:
+        return ()
+    found = _rank(crowd.holders, lambda h: h.count, "sockets", crowd.sockets)
+    return tuple(c for c in found if (c.share or 0.0) >= least)
+
+
+def by_udp_losses(facts: Facts) -> tuple[Culprit, ...]:
+    """
+    Name the processes whose UDP sockets dropped most datagrams.
+
+    Args:
+        facts: What is known of the host.
+
+    Returns:
+        At most five, by datagrams dropped in the window, each with its share of what
+        all sockets dropped; then the sockets whose process is not known, by their port.
+
+    """
+    sample = facts.sample(TcpSample)
+    losers = sample.udp_losers if sample else ()
+    whole = sum(loser.lost for loser in losers)
+    known = [loser.process for loser in losers if loser.process is not None]
+    named = _rank(known, lambda h: h.count, "datagrams", whole)
+    nobodys = (_unread(loser, whole) for loser in losers if loser.process is None)
+    both = (c for c in (*named, *nobodys) if (c.share or 0.0) >= _LEAST_SHARE)
+    return tuple(sorted(both, key=lambda c: -(c.value or 0.0))[:MOST])
+
+
+def _unread(loser: UdpLoser, whole: int) -> Culprit:
+    """Describe a UDP socket whose process is not known."""
+    where = f"{loser.address}:{loser.port}"
+    name, share = f"UDP port {loser.port}", loser.lost / whole
+    return Culprit("listener", name, where, float(loser.lost), "datagrams", share, where)
+
+
 def leaders(culprits: Iterable[Culprit]) -> tuple[Culprit, ...]:
     """
     Choose those that are worth asking about.
@@ -176,8 +268,8 @@ def _io(process: Process) -> float | None:
 
 
 def _rank(
-    processes: Iterable[Process],
-    value: Callable[[Process], float | None],
+    processes: Iterable[N],
+    value: Callable[[N], float | None],
     unit: str,
     whole: float = 0.0,
 ) -> tuple[Culprit, ...]:
@@ -186,7 +278,7 @@ def _rank(
 
     Shares are those of the whole, or of what the listed ones take where that is unknown.
     """
-    merged: dict[tuple[str, str | None], list[Process]] = {}
+    merged: dict[tuple[str, str | None], list[N]] = {}
     for process in processes:
         if value(process):
             merged.setdefault((process.comm, process.cgroup), []).append(process)
@@ -200,7 +292,9 @@ def _rank(
     )
 
 
-def _culprit(group: list[Process], total: float, unit: str, share: float) -> Culprit:
+def _culprit(group: Sequence[_Named], total: float, unit: str, share: float) -> Culprit:
     """Describe one process, or several of one name and group."""
-    pids = ",".join(str(p.pid) for p in group[:MOST]) + (",…" if len(group) > MOST else "")
+    # One that is listed for several of its sockets is one nevertheless.
+    ids = list(dict.fromkeys(str(p.pid) for p in group))
+    pids = ",".join(ids[:MOST]) + (",…" if len(ids) > MOST else "")
     return Culprit("process", group[0].comm, pids, round(total, 4), unit, share, group[0].cgroup)

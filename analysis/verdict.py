@@ -12,7 +12,10 @@ from analysis.text import number, percent, size
 
 # Who acts; a disk, a link or a mount is where it happens.
 _DOERS = frozenset({"process", "cgroup", "listener"})
-_VERBS = {"cores": "takes", "ratio": "takes", "bytes": "holds", "bytes/s": "moves", "1/s": "causes"}
+_VERBS = {
+    "cores": "takes", "ratio": "takes", "bytes": "holds", "bytes/s": "moves", "1/s": "causes",
+    "sockets": "holds", "datagrams": "lost", "pages/s": "asks for",
+}  # fmt: skip
 _MOST_CAUSES = 2
 _SURE, _LIKELY = 0.8, 0.5
 # Within this time of a sweep its time of day tells which day is meant [s].

@@ -110,6 +110,7 @@ def _process(
         read_bytes_per_second=_moved("read_bytes", account, later, moved),
         write_bytes_per_second=_moved("write_bytes", account, later, moved),
         major_faults_per_second=_per_second(faults, seconds),
+        pages_taken_per_second=_per_second(_taken(row, first), seconds),
         # Without delay accounting it stays 0 for ever, which is no answer.
         io_wait=_per_second(delay, seconds, _TICKS) if row.delay else None,
         kernel_thread=row.kernel_thread,
@@ -128,6 +129,17 @@ def _increases(row: Row, first: Scan) -> tuple[int | None, int | None, int | Non
     # A new process began at 0; one that the first scan missed began at nobody knows what.
     new = first.began_after(row)
     return (row.ticks, row.major_faults, row.delay) if new else (None, None, None)
+
+
+def _taken(row: Row, first: Scan) -> int | None:
+    """Give the pages a process asked for: one for each fault, or what it grew by if more."""
+    old = first.rows.get(row.identity)
+    if old is None:
+        return (
+            max(row.minor_faults + row.major_faults, row.pages) if first.began_after(row) else None
+        )
+    faults = delta(old.minor_faults + old.major_faults, row.minor_faults + row.major_faults)
+    return None if faults is None else max(faults, row.pages - old.pages)
 
 
 def _stood_still(row: Row, first: Scan) -> bool:
@@ -182,6 +194,7 @@ def _tops(watch: Watch, known: list[Process], alive: list[Process]) -> dict[str,
         "top_fd_share": _top(limited, _fd_share, most),
         "top_threads": _top(users, lambda p: p.threads, most),
         "top_faults": _top(known, lambda p: p.major_faults_per_second, most),
+        "top_taken": _top(known, lambda p: p.pages_taken_per_second, most),
         "top_swap": _swapped(watch.ctx, users),
     }
     return {name: tuple(_named(watch, part)) for name, part in lists.items()}

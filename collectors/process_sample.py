@@ -28,6 +28,8 @@ class Process:
         read_bytes_per_second: Fetched from storage [bytes/s].
         write_bytes_per_second: Sent to storage [bytes/s].
         major_faults_per_second: Page faults that needed storage [1/s].
+        pages_taken_per_second: Memory it asked for: page faults of both kinds, or its
+            growth where that is more, since a huge page comes with one fault [pages/s].
         io_wait: Time waiting for block I/O per second; where delay accounting is on [ratio].
         kernel_thread: Whether it is one.
         command_line: As configured; by default not read at all.
@@ -58,6 +60,7 @@ class Process:
     read_bytes_per_second: float | None = None
     write_bytes_per_second: float | None = None
     major_faults_per_second: float | None = None
+    pages_taken_per_second: float | None = None
     io_wait: float | None = None
     kernel_thread: bool = False
     command_line: str | None = None
@@ -96,6 +99,7 @@ class ProcessSample:
         top_fd_share: By open file descriptors against their own limit.
         top_threads: By threads.
         top_faults: By major faults.
+        top_taken: By memory asked for.
         top_swap: By what they have in swap; of the 300 oldest processes, and only
             looked for when there is anything in swap.
 
@@ -121,4 +125,5 @@ class ProcessSample:
     top_fd_share: tuple[Process, ...] = ()
     top_threads: tuple[Process, ...] = ()
     top_faults: tuple[Process, ...] = ()
+    top_taken: tuple[Process, ...] = ()
     top_swap: tuple[Process, ...] = ()

@@ -14,9 +14,9 @@ from collectors.text import natural
 READ = 4096
 _PF_KTHREAD = 0x00200000
 _LAST_FIELD = 22  # rss is the 24th field of the file, the 22nd after the name
-# Counted after the name: parent, flags, major faults, user and system time,
-# threads, start, resident pages.
-_FIELDS = itemgetter(1, 6, 9, 11, 12, 17, 19, 21)
+# Counted after the name: parent, flags, minor and major faults, user and system
+# time, threads, start, resident pages.
+_FIELDS = itemgetter(1, 6, 7, 9, 11, 12, 17, 19, 21)
 _MOST_DIGITS = 200
 _DELAY_FIELD = 39  # delayacct_blkio_ticks
 
@@ -36,6 +36,7 @@ class Row(NamedTuple):
         ticks: CPU time used so far [clock ticks].
         threads: Its threads.
         pages: Resident memory [pages].
+        minor_faults: Page faults that needed none, so far.
         major_faults: Page faults that needed storage, so far.
         delay: Time waiting for block I/O so far [clock ticks]; 0 without delay accounting.
         kernel_thread: Whether it is a thread of the kernel.
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     ticks: int
     threads: int
     pages: int
+    minor_faults: int
     major_faults: int
     delay: int
     kernel_thread: bool
@@ -166,7 +168,9 @@ def parse_stat(raw: bytes) -> Row:
     digits = b"".join(wanted)
     if not wanted[0] or not digits.isdigit() or len(digits) > _MOST_DIGITS:
         raise ValueError(f"not numbers: {digits[:40]!r}")
-    pid, waited, parent, flags, faults, user, system, threads, start, pages = map(int, wanted)
+    pid, waited, parent, flags, minor, faults, user, system, threads, start, pages = map(
+        int, wanted
+    )
     return Row(
         pid=pid,
         start=start,
@@ -176,6 +180,7 @@ def parse_stat(raw: bytes) -> Row:
         ticks=user + system,
         threads=threads,
         pages=pages,
+        minor_faults=minor,
         major_faults=faults,
         delay=waited,
         # Not by its parent: in a container, process 2 is like any other.

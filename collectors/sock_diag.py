@@ -27,6 +27,7 @@ _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _SOCKET = struct.Struct("=BBBB2s2s16s16sI8sIIIII")  # struct inet_diag_msg
 _BYTECODE, _PORT_FROM, _PORT_TO = 1, 2, 3  # INET_DIAG_REQ_BYTECODE, _BC_S_GE, _BC_S_LE
+_INODE = 68  # its place in struct inet_diag_msg
 _BUFFER = 1 << 18
 _WAIT = 2.0  # [s] for a whole dump
 
@@ -185,16 +186,74 @@ def details(raw: bytes, place: int) -> Socket:
     family, state, _, _, port, _, address, _, _, _, _, received, sent, uid, inode = (
         _SOCKET.unpack_from(raw, place)
     )
-    size = 4 if family == socket.AF_INET else 16
     return Socket(
         state=state,
-        address=label(socket.inet_ntop(family, address[:size])),
+        address=address_of(family, address),
         port=int.from_bytes(port, "big"),
         receive_queue=received,
         send_queue=sent,
         uid=uid,
         inode=inode,
     )
+
+
+def address_of(family: int, raw: bytes) -> str:
+    """
+    Write an address as text.
+
+    Args:
+        family: AF_INET or AF_INET6.
+        raw: Its 16 bytes, of which an IPv4 address uses the first four.
+
+    Returns:
+        The address.
+
+    """
+    return label(socket.inet_ntop(family, raw[: 4 if family == socket.AF_INET else 16]))
+
+
+def inode_of(raw: bytes, place: int) -> int:
+    """
+    Tell which inode identifies a socket among a process's descriptors.
+
+    Args:
+        raw: The datagram.
+        place: As given by `decode`.
+
+    Returns:
+        The number; 0 when no process has it.
+
+    Source:
+        idiag_inode of struct inet_diag_msg.
+
+    """
+    return int.from_bytes(raw[place + _INODE : place + _INODE + 4], sys.byteorder)
+
+
+def dump_both(
+    states: int, ports: tuple[int, int] | None = None
+) -> Iterator[tuple[bytes, list[Found]]]:
+    """
+    Ask for the TCP sockets of both address families; a kernel may lack the second.
+
+    Args:
+        states: One bit for each wanted state.
+        ports: First and last wanted local port; None for all.
+
+    Yields:
+        Each datagram with what `decode` found in it.
+
+    Raises:
+        Unavailable: When netlink cannot be used or takes too long.
+        ValueError: When an answer is cut short.
+
+    """
+    yield from dump(request(socket.AF_INET, states, ports))
+    try:
+        yield from dump(request(socket.AF_INET6, states, ports))
+    except Unavailable as error:
+        if error.cause is not Cause.ABSENT:
+            raise
 
 
 def dump(message: bytes) -> Iterator[tuple[bytes, list[Found]]]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collectors import net_tables
+from collectors import net_tables, socket_crowds
 from collectors.base import Context, collector
 from collectors.model import Cause, Unavailable
-from collectors.sock_diag import LISTEN, STATES, Found, Socket, details, dump, flow, request
+from collectors.sock_diag import (
+    LISTEN,
+    STATES,
+    Found,
+    Socket,
+    details,
+    dump_both,
+    flow,
+    inode_of,
+)
+from collectors.socket_crowds import CLOSE_WAIT, MANY_HALF_CLOSED, MANY_UNREAD
+from collectors.socket_owners import Crowd, crowd, find, holder
 from collectors.text import label, natural
 
 _TIME_WAIT = STATES.index("time_wait")
 # There may be 100,000 in TIME_WAIT, and sockstat counts them.
 _WANTED = sum(1 << n for n in range(1, len(STATES)) if n != _TIME_WAIT)
 _FULL_QUEUE = 65_536
-_MOST_PROCESSES = 2_000
-_MOST_DESCRIPTORS = 50_000
 _MOST_LISTENERS = 20
 _ESTABLISHED = STATES.index("established")
 # These have no peer yet or no longer.
@@ -71,6 +78,9 @@ class SocketsSample:
         udp_sockets: UDP sockets in use, both address families.
         fragments: Packets being put together, both address families.
         fragment_bytes: Their memory [bytes].
+        crowds: Who holds sockets that are many of a kind: "close_wait" from 100 on,
+            "unread" from 20 on, and "ports" when `ports_to_one` is more than half of
+            `ports`; others are not looked for, and not in it.
 
     """
 
@@ -88,6 +98,7 @@ class SocketsSample:
     udp_sockets: int | None = None
     fragments: int | None = None
     fragment_bytes: int | None = None
+    crowds: Mapping[str, Crowd] = field(default_factory=dict)
 
 
 def parse(raw: bytes) -> dict[str, int]:
@@ -133,7 +144,8 @@ def collect(ctx: Context) -> SocketsSample:
 
     Source:
         NETLINK_SOCK_DIAG, sock_diag(7), which always tells of the own network
-        namespace and is asked only if that is the host's; /proc/net/sockstat.
+        namespace and is asked only if that is the host's; /proc/net/sockstat;
+        /proc/PID/fd for who holds sockets that are many.
 
     """
     for _ in ctx.ends():
@@ -177,12 +189,13 @@ class _Tally:
 
     ports: range
     states: Counter[int] = field(default_factory=Counter)
-    flows: Counter[bytes] = field(default_factory=Counter)
+    flows: defaultdict[int, Counter[bytes]] = field(default_factory=lambda: defaultdict(Counter))
     listeners: list[Socket] = field(default_factory=list)
-    unread: int = 0
+    unread: list[int] = field(default_factory=list)
 
     def add(self, raw: bytes, found: list[Found]) -> None:
-        """Count the sockets of one datagram."""
+        """Count the sockets of one datagram, which are all of one address family."""
+        flows = self.flows[raw[found[0][3]]] if found else Counter()
         for state, received, _, place in found:
             self.states[state] += 1
             if state in _ALONE:
@@ -190,14 +203,19 @@ class _Tally:
                     self.listeners.append(details(raw, place))
                 continue
             if received > _FULL_QUEUE and state == _ESTABLISHED:
-                self.unread += 1
+                self.unread.append(inode_of(raw, place))
             port, key = flow(raw, place)
             if port in self.ports:
-                self.flows[key] += 1
+                flows[key] += 1
 
     def most(self) -> int:
         """Give the connections from one address to one service."""
-        return max(self.flows.values(), default=0)
+        return max((max(flows.values(), default=0) for flows in self.flows.values()), default=0)
+
+    def busiest(self) -> tuple[int, int, bytes]:
+        """Give the same with address family and key."""
+        return max((n, family, key) for family, flows in self.flows.items()
+                   for key, n in flows.most_common(1))  # fmt: skip
 
 
 def _count(ctx: Context, sample: SocketsSample, net: Path) -> SocketsSample:
@@ -206,33 +224,54 @@ def _count(ctx: Context, sample: SocketsSample, net: Path) -> SocketsSample:
         text = f"sock_diag tells of another network namespace than {net}"
         raise Unavailable(f"{text} (run in the host's network namespace)", Cause.UNREADABLE)
     tally = _Tally(_port_range(ctx))
-    for raw, found in _list(_WANTED):
+    for raw, found in dump_both(_WANTED):
         tally.add(raw, found)
     waiting = sorted((s for s in tally.listeners if s.receive_queue), key=_fill, reverse=True)
     waiting = waiting[:_MOST_LISTENERS]
-    owners = _owners(ctx, {s.inode for s in waiting}) if waiting else {}
+    taken = _ports_to_one(ctx, tally, sample.time_wait)
+    members = _members(ctx, tally, taken)
+    # One walk over all descriptors serves all.
+    owners = find(ctx, {s.inode for s in waiting}.union(*members.values()))
     return replace(
         sample,
         states={STATES[s]: n for s, n in sorted(tally.states.items()) if s < len(STATES)},
         listening=len(tally.listeners),
-        unread=tally.unread,
+        unread=len(tally.unread),
         ports=len(tally.ports) or None,
-        ports_to_one=_ports_to_one(ctx, tally, sample.time_wait),
-        listeners=tuple(
-            Listener(s.address, s.port, s.receive_queue, s.send_queue, owners.get(s.inode))
-            for s in waiting
-        ),
+        ports_to_one=taken,
+        listeners=tuple(_listener(ctx, s, owners.get(s.inode)) for s in waiting),
+        crowds={name: _crowd(ctx, name, tally, owners, found) for name, found in members.items()},
     )
 
 
-def _list(states: int, ports: tuple[int, int] | None = None) -> Iterator[tuple[bytes, list[Found]]]:
-    """List the sockets of both address families; a kernel may lack the second."""
-    yield from dump(request(socket.AF_INET, states, ports))
+def _listener(ctx: Context, found: Socket, pid: int | None) -> Listener:
+    """Describe a listener."""
+    name = None if pid is None else f"{holder(ctx, pid, 1).comm} ({pid})"
+    return Listener(found.address, found.port, found.receive_queue, found.send_queue, name)
+
+
+def _members(ctx: Context, tally: _Tally, taken: int | None) -> dict[str, list[int]]:
+    """List the sockets of each crowd; below its size there is nothing to list."""
+    members = {"unread": tally.unread} if len(tally.unread) >= MANY_UNREAD else {}
     try:
-        yield from dump(request(socket.AF_INET6, states, ports))
+        if tally.states[CLOSE_WAIT] >= MANY_HALF_CLOSED:
+            members["close_wait"] = socket_crowds.half_closed(tally.listeners)
+        if taken is not None and taken > len(tally.ports) // 2:
+            bounds = tally.ports[0], tally.ports[-1]
+            members["ports"] = socket_crowds.connected(_WANTED, bounds, *tally.busiest()[1:])
     except Unavailable as error:
-        if error.cause is not Cause.ABSENT:
-            raise
+        ctx.note("sock_diag owners", error.cause, str(error))
+    return members
+
+
+def _crowd(
+    ctx: Context, name: str, tally: _Tally, owners: Mapping[int, int], inodes: list[int]
+) -> Crowd:
+    """Describe a crowd; to ports count those in TIME_WAIT, which no process has."""
+    if name != "ports":
+        return crowd(ctx, owners, inodes)
+    count, family, key = tally.busiest()
+    return crowd(ctx, owners, inodes, count, socket_crowds.service(family, key))
 
 
 def _port_range(ctx: Context) -> range:
@@ -250,8 +289,10 @@ def _ports_to_one(ctx: Context, tally: _Tally, time_wait: int | None) -> int | N
         return tally.most() + time_wait
     try:
         # The kernel picks out those of outgoing connections: a busy server has many others.
-        for raw, found in _list(1 << _TIME_WAIT, (tally.ports[0], tally.ports[-1])):
-            tally.flows.update(flow(raw, place)[1] for *_, place in found)
+        for raw, found in dump_both(1 << _TIME_WAIT, (tally.ports[0], tally.ports[-1])):
+            if found:
+                flows = tally.flows[raw[found[0][3]]]
+                flows.update(flow(raw, place)[1] for *_, place in found)
     except Unavailable as error:
         ctx.note("sock_diag TIME_WAIT", error.cause, str(error))
         return None
@@ -261,36 +302,3 @@ def _ports_to_one(ctx: Context, tally: _Tally, time_wait: int | None) -> int | N
 def _fill(listener: Socket) -> float:
     """Give how full a listener's queue is [ratio]."""
     return listener.receive_queue / (listener.send_queue + 1)
-
-
-def _owners(ctx: Context, inodes: set[int]) -> dict[int, str]:
-    """Find who holds sockets, by walking descriptors; only done when connections wait."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    owners: dict[int, str] = {}
-    base = os.fspath(ctx.paths.proc)
-    pids = [n for n in os.listdir(base) if n.isdigit()][:_MOST_PROCESSES]  # noqa: PTH208
-    left = _MOST_DESCRIPTORS
-    for pid in pids:
-        links = _links(f"{base}/{pid}/fd", left)
-        left -= len(links)
-        for link in wanted.keys() & set(links):
-            owners.setdefault(wanted[link], f"{_name(ctx, pid)} ({pid})")
-        if len(owners) == len(inodes) or left <= 0:
-            break
-    return owners
-
-
-def _links(folder: str, most: int) -> list[str]:
-    """Read what a process's descriptors are; those that close meanwhile are left out."""
-    links: list[str] = []
-    # Plain strings: a path object for each of 50,000 descriptors would cost more than the rest.
-    with contextlib.suppress(OSError):
-        for number in os.listdir(folder)[:most]:  # noqa: PTH208
-            with contextlib.suppress(OSError):
-                links.append(os.readlink(f"{folder}/{number}"))  # noqa: PTH115
-    return links
-
-
-def _name(ctx: Context, pid: str) -> str:
-    """Read a process's name."""
-    return label((ctx.try_read(ctx.paths.proc / pid / "comm") or b"?").rstrip(b"\n"))

@@ -11,6 +11,7 @@ from collectors.base import Context, collector
 from collectors.model import Unavailable
 from collectors.rates import Track
 from collectors.text import integer, key_values, label
+from collectors.udp_losses import UdpLoser, UdpLosses
 
 # Not counters: settings and present numbers, some of them negative.
 _GAUGES = (
@@ -30,6 +31,8 @@ class TcpSample:
             the increase in the window; None when it went back.
         totals: The same since the network namespace was made.
         established: TCP connections now.
+        udp_losers: UDP sockets that dropped most datagrams in the window, most first;
+            looked for when at least 50 found a full socket.
 
     """
 
@@ -37,6 +40,7 @@ class TcpSample:
     increases: Mapping[str, int | None] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     established: int | None = None
+    udp_losers: tuple[UdpLoser, ...] = ()
 
     def per_second(self, *names: str) -> float | None:
         """
@@ -122,12 +126,16 @@ def collect(ctx: Context) -> TcpSample:
         Unavailable: When /proc/net/snmp cannot be read.
 
     Source:
-        /proc/net/{snmp,snmp6,netstat} of the host's network namespace, see `net_tables`.
+        /proc/net/{snmp,snmp6,netstat} of the host's network namespace, see `net_tables`;
+        /proc/net/{udp,udp6} and /proc/PID/fd when UDP sockets lose datagrams.
 
     """
     track: Track[str] = Track()
+    losses = UdpLosses(ctx)
     for at in ctx.ends():
-        track.add(at, _read(ctx, net_tables.folder(ctx)))
+        net = net_tables.folder(ctx)
+        track.add(at, _read(ctx, net))
+        losses.look(net, track.rows[-1])
     last = track.rows[-1]
     counters = {n: v for n, v in last.items() if n not in _GAUGES and v >= 0}
     return TcpSample(
@@ -135,6 +143,7 @@ def collect(ctx: Context) -> TcpSample:
         increases={n: track.increase(n) for n in counters},
         totals=counters,
         established=last.get("Tcp.CurrEstab"),
+        udp_losers=losses.losers(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.culprits import by_io, by_memory
+from analysis.culprits import by_demand, by_io, by_memory
 from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.memory_advice import (
@@ -56,7 +56,7 @@ def direct_reclaim(facts: Facts) -> Signal | None:
             Evidence("allocation stalls", rate, "1/s", "/proc/vmstat allocstall_*"),
             Evidence("pages scanned for them", scanned, "pages/s", "/proc/vmstat pgscan_direct"),
         ),
-        culprits=by_memory(facts),
+        culprits=by_demand(facts),
     )
 
 
@@ -89,7 +89,7 @@ def compaction_stalls(facts: Facts) -> Signal | None:
             Evidence("compaction stalls", rate, "1/s", "/proc/vmstat compact_stall"),
             Evidence("of them in vain", failed, "1/s", "/proc/vmstat compact_fail"),
         ),
-        culprits=by_memory(facts),
+        culprits=by_demand(facts),
     )
 
 

@@ -14,6 +14,7 @@ from analysis.rules.network_advice import (
 from analysis.text import percent, size
 from analysis.use.network import setting
 from collectors.conntrack import ConntrackSample
+from collectors.conntrack_peers import Peer
 from collectors.neighbour import NeighbourSample
 from collectors.network import Interface, NetworkSample
 from collectors.nic import NicSample
@@ -23,6 +24,7 @@ from collectors.softnet import SoftnetSample
 _LEAST_PACKETS = 100.0  # [1/s] below which a share of them says nothing
 _LEAST_MISHAPS = 1.0  # [1/s] below which they are single events
 _MOST_CAUSES = 3
+_LEAST_TRACKED = 0.05  # share of all tracked connections below which nobody is named
 # The kernel's sums: damaged frames of every kind are in rx_errors.
 _FAULTS = ("rx_errors", "tx_errors")
 _OVERRUNS = ("rx_fifo", "rx_missed_errors", "rx_over_errors", "tx_fifo")
@@ -243,7 +245,11 @@ def backlog_squeezed(facts: Facts) -> Signal | None:
     warning=0.75,
     critical=0.90,
     source="node-mixin NodeHighNumberConntrackEntriesUsed (75 %)",
-    explanation="The table of tracked connections is nearly full; then new ones are dropped.",
+    explanation="The table of tracked connections is nearly full; then new ones are dropped. Which "
+    "addresses opened most of them, and where most go, is told from a thousand entries where "
+    "sysdx may read them (CAP_NET_ADMIN); nobody is named where no address has a twentieth. No "
+    "process is: most entries of a router are not its own, and those of its own outlive their "
+    "sockets.",
     next_steps=("conntrack -S", "conntrack -L | awk '{print $3}' | sort | uniq -c"),
     advise=more_connections,
 )
@@ -256,8 +262,42 @@ def conntrack_capacity(facts: Facts) -> Signal | None:
     return Signal(
         value=share,
         message=f"{sample.count} of {sample.max} connections are tracked",
-        evidence=(Evidence("tracked connections", share, "ratio", "nf_conntrack_count, _max"),),
+        evidence=(
+            Evidence("tracked connections", share, "ratio", "nf_conntrack_count, _max"),
+            *_looked_at(sample),
+        ),
+        culprits=_tracked(sample),
     )
+
+
+def _looked_at(sample: ConntrackSample) -> tuple[Evidence, ...]:
+    """Tell how many entries the culprits are known from."""
+    if sample.peers is None:
+        return ()
+    looked = sample.peers.looked_at
+    return (Evidence("of them looked at", looked, "connections", "NETLINK_NETFILTER"),)
+
+
+def _tracked(sample: ConntrackSample) -> tuple[Culprit, ...]:
+    """Name the addresses that opened most connections, and those where most go."""
+    if sample.peers is None or sample.count is None:
+        return ()
+    sides = [(peer, _side(peer, sample.count)) for peer in
+             (*sample.peers.openers, *sample.peers.services)]  # fmt: skip
+    some = [culprit for peer, culprit in sides if peer.share >= _LEAST_TRACKED]
+    return tuple(sorted(some, key=lambda c: -(c.share or 0.0)))
+
+
+def _side(peer: Peer, count: int) -> Culprit:
+    """Describe an address by its part of all connections."""
+    if peer.port is None:
+        name, what = peer.address, "opened them"
+    else:
+        address = f"[{peer.address}]" if ":" in peer.address else peer.address
+        name = f"{address}:{peer.port}" if peer.port else peer.address
+        what = f"they go there, by {peer.protocol}"
+    value = float(round(peer.share * count))
+    return Culprit("remote", name, None, value, "connections", peer.share, what)
 
 
 @rule(
@@ -287,7 +327,9 @@ def conntrack_drops(facts: Facts) -> Signal | None:
         message=f"Connection tracking dropped {rate:,.1f} packets or connections per second",
         evidence=(
             Evidence("dropped", rate, "1/s", "/proc/net/stat/nf_conntrack drop, early_drop"),
+            *_looked_at(sample),
         ),
+        culprits=_tracked(sample),
     )
 
 

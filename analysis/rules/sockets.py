@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.model import Evidence, Facts, Kind, Scale, Signal
+from analysis.culprits import by_sockets
+from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.tcp_advice import (
     listeners,
@@ -13,6 +14,7 @@ from analysis.rules.tcp_advice import (
 )
 from analysis.text import percent
 from analysis.use.network import listen_fill, saturation
+from collectors.socket_owners import Crowd
 from collectors.sockets import SocketsSample
 
 _LEAST_WAITING = 10
@@ -105,7 +107,9 @@ def tcp_orphans(facts: Facts) -> Signal | None:
     warning=0.80,
     critical=0.95,
     source="connect(2) fails with EADDRNOTAVAIL when all ports to a service are taken",
-    explanation="Nearly all ports for connections to one service are taken.",
+    explanation="Nearly all ports for connections to one service are taken. A connection in "
+    "TIME_WAIT keeps its port and belongs to no process any more: named are the service, and the "
+    "processes that still have connections to it.",
     next_steps=("ss -tan | awk '{print $5}' | sort | uniq -c | sort -rn | head",),
     advise=more_ports,
 )
@@ -114,16 +118,36 @@ def ephemeral_ports(facts: Facts) -> Signal | None:
     sample, share = facts.sample(SocketsSample), saturation(facts)["ephemeral_ports"]
     if share is None or sample is None:
         return None
-    waiting = sample.time_wait
+    waiting, crowd = sample.time_wait, sample.crowds.get("ports")
+    service = crowd.remote if crowd and crowd.remote else "one service"
     return Signal(
         value=share,
         message=f"Up to {sample.ports_to_one} of {sample.ports} ports are taken by connections to "
-        f"one service; {waiting} sockets are in TIME_WAIT",
+        f"{service}; {waiting} sockets are in TIME_WAIT",
         evidence=(
             Evidence("ports taken", share, "ratio", "sock_diag, sockstat, ip_local_port_range"),
             Evidence("in TIME_WAIT", waiting, "sockets", "/proc/net/sockstat TCP tw"),
         ),
+        culprits=_dialers(crowd, share),
     )
+
+
+def _dialers(crowd: Crowd | None, share: float) -> tuple[Culprit, ...]:
+    """Name the service that most ports go to, and who still has connections to it."""
+    if crowd is None or crowd.remote is None:
+        return ()
+    service = Culprit(
+        "remote", crowd.remote, value=float(crowd.sockets), unit="connections", share=share
+    )
+    # Few may be left of many that have ended: they still tell who makes them.
+    return (service, *by_sockets(crowd, least=0.0))
+
+
+def _ownerless(crowd: Crowd | None) -> tuple[Evidence, ...]:
+    """Tell how many sockets have no process that is known."""
+    if crowd is None or not crowd.unowned:
+        return ()
+    return (Evidence("of an unknown process", crowd.unowned, "sockets", "/proc/PID/fd"),)
 
 
 @rule(
@@ -174,10 +198,15 @@ def close_wait(facts: Facts) -> Signal | None:
     now = sample.states.get("close_wait", 0)
     before = earlier.states.get("close_wait", 0) if earlier else 0
     stuck = now > _MANY_CLOSE_WAIT or (earlier is not None and now >= before > 0)
+    crowd = sample.crowds.get("close_wait")
     return Signal(
         value=float(now) if stuck else 0.0,
         message=f"{now} connections wait to be closed by this side",
-        evidence=(Evidence("in CLOSE_WAIT", now, "sockets", "sock_diag state close-wait"),),
+        evidence=(
+            Evidence("in CLOSE_WAIT", now, "sockets", "sock_diag state close-wait"),
+            *_ownerless(crowd),
+        ),
+        culprits=by_sockets(crowd),
     )
 
 
@@ -200,9 +229,13 @@ def unread_data(facts: Facts) -> Signal | None:
     sample = facts.sample(SocketsSample)
     if sample is None or sample.unread is None:
         return None
-    established = sample.states.get("established", 0)
+    established, crowd = sample.states.get("established", 0), sample.crowds.get("unread")
     return Signal(
         value=float(sample.unread) if sample.unread * 10 >= established else 0.0,
         message=f"{sample.unread} of {established} connections have 64 KiB or more unread",
-        evidence=(Evidence("with unread data", sample.unread, "sockets", "sock_diag"),),
+        evidence=(
+            Evidence("with unread data", sample.unread, "sockets", "sock_diag"),
+            *_ownerless(crowd),
+        ),
+        culprits=by_sockets(crowd),
     )

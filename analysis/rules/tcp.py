@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.culprits import by_udp_losses
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.tcp_advice import (
@@ -223,14 +224,20 @@ def tcp_receive_squeezed(facts: Facts) -> Signal | None:
     critical=500,
     scale=Scale.LOG,
     source="netdata 1m_ipv4_udp_receive_buffer_errors (10 a second)",
-    explanation="Programs read UDP too slowly; packets that had arrived were dropped.",
+    explanation="Programs read UDP too slowly; packets that had arrived were dropped. Whose "
+    "sockets dropped most in this window is told by the kernel's list of them; a socket that no "
+    "process was found for is told by its port.",
     next_steps=("ss -uanm: d in skmem", "nstat -az UdpRcvbufErrors"),
     advise=larger_buffers,
 )
 def udp_receive_buffer(facts: Facts) -> Signal | None:
     """Watch UDP packets dropped because their socket's buffer was full."""
     names = ("Udp.RcvbufErrors", "Udp6.RcvbufErrors")
-    return _rate_rule(facts, names, "{} UDP packets per second were dropped at full sockets")
+    sentence = "{} UDP packets per second were dropped at full sockets"
+    signal = _rate_rule(facts, names, sentence)
+    if signal is None:
+        return None
+    return Signal(signal.value, signal.message, None, signal.evidence, by_udp_losses(facts))
 
 
 @rule(

@@ -119,6 +119,36 @@ def person(name, identity="1"):
     return Culprit("process", name, identity)
 
 
+def reclaiming(freed=None, **tops):
+    steps = {} if freed is None else {"pgsteal_direct": 10 * freed, "pgsteal_kswapd": 0}
+    known = MemorySample(10.0, 100, 50, increases=steps)
+    tops = {
+        "top_memory": (process("large", 9, rss_bytes=80),),
+        "top_taken": (process("small", 3, pages_taken_per_second=100.0),
+                      process("asking", 2, pages_taken_per_second=900.0)),
+        "top_io": (process("reader", 4, read_bytes_per_second=4096e3),),
+        **tops,
+    }  # fmt: skip
+    return [c.name for c in culprits.by_demand(facts(known, sample(**tops)))]
+
+
+def test_who_asks_for_memory_is_named_and_not_who_has_most():
+    assert reclaiming() == ["asking", "small"]
+    assert reclaiming(freed=1900) == ["asking", "small"]
+    told = culprits.by_demand(facts(sample(top_taken=(process(pages_taken_per_second=5.0),))))
+    assert (told[0].value, told[0].unit) == (5.0, "pages/s")
+
+
+def test_what_page_faults_do_not_explain_is_reading_or_nobody_knows():
+    assert reclaiming(freed=2001) == ["large"]
+    assert reclaiming(freed=2001, top_taken=()) == ["large"]
+    quiet = (process("small", 3, pages_taken_per_second=10.0),)
+    assert reclaiming(freed=2000, top_taken=quiet) == ["reader"]
+    assert reclaiming(freed=9000, top_taken=quiet) == ["large"]
+    assert reclaiming(top_taken=()) == ["large"]
+    assert culprits.by_demand(facts()) == ()
+
+
 @pytest.mark.parametrize(
     ("found", "text"),
     [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c"), ("abcd", "a, b and c"),

@@ -20,9 +20,30 @@ KERNEL_THREAD = 0x00200000
 
 
 def line(
-    pid, comm="sh", state="S", ticks=0, start=100, parent=1, threads=1, pages=10, faults=0, flags=0
-):
-    after = [state, parent, 0, 0, 0, 0, flags, 0, 0, faults, 0, ticks, 0, 0, 0, 20, 0, threads, 0]
+    pid, comm="sh", state="S", ticks=0, start=100, parent=1, threads=1, pages=10, faults=0, flags=0,
+    minor=0,
+):  # fmt: skip
+    after = [
+        state,
+        parent,
+        0,
+        0,
+        0,
+        0,
+        flags,
+        minor,
+        0,
+        faults,
+        0,
+        ticks,
+        0,
+        0,
+        0,
+        20,
+        0,
+        threads,
+        0,
+    ]
     return f"{pid} ({comm}) " + " ".join(map(str, [*after, start, 0, pages, *[0] * 28])) + "\n"
 
 
@@ -67,6 +88,20 @@ def test_a_process_that_ended_is_still_listed_with_what_it_used(host):
     gone = {"proc/7/stat": None, **stats(line(8))}
     sample = collect(host(stats(line(7)), stats(line(7, ticks=80), line(8)), gone))
     assert [(p.pid, p.state) for p in sample.top_cpu] == [(7, "X")]
+
+
+def test_memory_asked_for_is_faults_of_both_kinds_or_growth_where_that_is_more(host):
+    first = stats(line(7, minor=50, faults=5), line(8, pages=100), line(9, pages=900))
+    last = stats(line(7, minor=150, faults=25), line(8, minor=3, pages=1124), line(9, pages=20))
+    new = stats(line(10, start=900, minor=40, pages=600))
+    told = collect(host(first, last | new, step=2)).top_taken
+    rates = [(p.pid, p.pages_taken_per_second) for p in told]
+    assert rates == [(8, 512), (10, 300), (7, 60)]
+
+
+def test_a_process_that_the_first_scan_missed_asked_for_nobody_knows_what(host):
+    young, old = line(7, start=500), line(8, minor=9000, start=300)
+    assert collect(host(stats(young), stats(young, old))).top_taken == ()
 
 
 def test_blocked_means_uninterruptible_twice_in_a_row(host):

@@ -117,7 +117,7 @@ def test_a_kernel_without_netlink_sockets_still_tells_its_sums(monkeypatch):
     def refuse(_):
         raise Unavailable("sock_diag: no such thing", Cause.ABSENT)
 
-    monkeypatch.setattr("collectors.sockets.dump", refuse)
+    monkeypatch.setattr("collectors.sock_diag.dump", refuse)
     ctx = Context(duration=0.0)
     sample = collect(ctx)
     assert sample.time_wait is not None

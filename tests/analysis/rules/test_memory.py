@@ -15,6 +15,7 @@ from collectors.memory import collect as collect_memory
 from collectors.model import Distribution, Outcome, Status, Sweep
 from collectors.numa import Node, NumaSample
 from collectors.pressure import PressureSample, Stall
+from collectors.process_sample import Process, ProcessSample
 from collectors.swaps import Swap
 from collectors.sysctl import SysctlSample
 
@@ -271,3 +272,15 @@ def test_the_real_idle_host_is_silent():
 def test_left_over_memory_never_exceeds_the_whole():
     assert memory._left(sample(GIB, GIB, arc_reclaimable_bytes=GIB)) == (GIB, GIB)
     assert memory._left(sample(GIB, GIB, meminfo={"Hugetlb": 2 * GIB})) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "counter"),
+    [("direct_reclaim", "allocstall_normal"), ("compaction_stalls", "compact_stall")],
+)
+def test_who_asks_for_memory_is_named_and_not_who_has_it(rule, counter):
+    large = Process(7, 1, "large", "S", 1, rss_bytes=GIB)
+    asking = Process(8, 1, "asking", "R", 1, pages_taken_per_second=9e3)
+    known = ProcessSample(10.0, 2, 2, 2, {}, top_memory=(large,), top_taken=(asking,))
+    signal = RULES[rule].evaluate(facts(sample(rates={counter: 600}), known))
+    assert [c.name for c in signal.culprits] == ["asking"]

@@ -19,6 +19,7 @@ from analysis.rules.network import (
 )
 from analysis.score import findings
 from collectors.conntrack import ConntrackSample
+from collectors.conntrack_peers import Peer, Peers
 from collectors.memory import MemorySample
 from collectors.model import Distribution, Outcome, Status, Sweep
 from collectors.neighbour import NeighbourSample
@@ -185,3 +186,22 @@ def test_a_full_table_of_neighbours(entries, refused, expected):
 def test_a_larger_table_keeps_its_proportions():
     told = advice(neighbour_table, facts(NeighbourSample(10.0, 1024), NEIGHBOURS))
     assert [a.proposed for a in told] == ["2048", "1024", "256"]
+
+
+@pytest.mark.parametrize("rule", [conntrack_capacity, conntrack_drops])
+def test_who_opens_tracked_connections_is_named_by_its_part_of_those_looked_at(rule):
+    peers = Peers(
+        1000,
+        (Peer("10.0.0.7", None, None, 0.3), Peer("10.0.0.8", None, None, 0.04)),
+        (Peer("fd00::1", 443, "tcp", 0.9), Peer("10.0.0.9", 0, "icmp", 0.06)),
+    )
+    sample = ConntrackSample(10.0, 4000, 5000, {"drop": 90, "early_drop": 0}, peers=peers)
+    told = rule(facts(sample))
+    assert [(c.kind, c.name, c.value, c.share) for c in told.culprits] == [
+        ("remote", "[fd00::1]:443", 3600, 0.9),
+        ("remote", "10.0.0.7", 1200, 0.3),
+        ("remote", "10.0.0.9", 240, 0.06),
+    ]
+    assert (told.evidence[-1].text, told.evidence[-1].value) == ("of them looked at", 1000)
+    bare = rule(facts(track(950, drop=90, early_drop=0)))
+    assert (bare.culprits, len(bare.evidence)) == ((), 1)

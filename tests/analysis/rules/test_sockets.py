@@ -9,6 +9,7 @@ from analysis.registry import discover_rules
 from analysis.rules import sockets
 from analysis.score import findings
 from collectors.model import Outcome, Status, Sweep
+from collectors.socket_owners import Crowd, Holder
 from collectors.sockets import Listener, SocketsSample
 from collectors.sysctl import SysctlSample
 
@@ -134,3 +135,54 @@ def test_unread_data_counts_when_it_is_no_exception():
 @pytest.mark.parametrize("rule", ["listen_queue", "close_wait", "unread_data", "ephemeral_ports"])
 def test_without_netlink_nothing_is_said(rule):
     assert getattr(sockets, rule)(Facts(sweep(SocketsSample(time_wait=5), SETTINGS))) is None
+
+
+def signal(rule, sample, before=None):
+    known = Facts(sweep(sample, SETTINGS), None if before is None else sweep(before))
+    return getattr(sockets, rule)(known)
+
+
+def told(rule, sample):
+    return [(c.kind, c.name, c.id, c.value, c.share) for c in signal(rule, sample).culprits]
+
+
+LARGE, SMALL = Holder(7, "leaker", "/a", 150), Holder(8, "other", "/b", 40)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "sample"),
+    [
+        ("close_wait", "close_wait", {"states": {"close_wait": 200}}),
+        ("unread_data", "unread", {"states": {"established": 300}, "unread": 200}),
+    ],
+)
+def test_who_holds_many_sockets_is_named_with_the_share_of_all(rule, name, sample):
+    crowd = Crowd(200, (LARGE, SMALL), 10)
+    known = SocketsSample(listening=1, crowds={name: crowd}, **sample)
+    assert told(rule, known) == [
+        ("process", "leaker", "7", 150, 0.75),
+        ("process", "other", "8", 40, 0.2),
+    ]
+    assert ("of an unknown process", 10) in [
+        (e.text, e.value) for e in signal(rule, known).evidence
+    ]
+    assert told(rule, SocketsSample(listening=1, **sample)) == []
+
+
+def test_nobody_is_named_for_a_few_of_many_whose_holder_is_unknown():
+    crowd = Crowd(200, (Holder(8, "other", "/b", 9),), 191)
+    sample = SocketsSample(listening=1, states={"close_wait": 200}, crowds={"close_wait": crowd})
+    assert told("close_wait", sample) == []
+
+
+def test_the_service_is_named_before_those_who_still_have_connections_to_it():
+    crowd = Crowd(930, (Holder(7, "dialer", "/a", 3),), 927, "192.0.2.1:443")
+    sample = SocketsSample(ports=1000, ports_to_one=930, time_wait=927, crowds={"ports": crowd})
+    assert told("ephemeral_ports", sample) == [
+        ("remote", "192.0.2.1:443", None, 930, 0.93),
+        ("process", "dialer", "7", 3, pytest.approx(3 / 930)),
+    ]
+    assert "192.0.2.1:443" in signal("ephemeral_ports", sample).message
+    bare = SocketsSample(ports=1000, ports_to_one=930, time_wait=927)
+    assert told("ephemeral_ports", bare) == []
+    assert "one service" in signal("ephemeral_ports", bare).message

@@ -10,9 +10,11 @@ from analysis.rules import tcp
 from analysis.score import findings
 from collectors.memory import MemorySample
 from collectors.model import Outcome, Status, Sweep
+from collectors.socket_owners import Holder
 from collectors.sockets import Listener, SocketsSample
 from collectors.sysctl import SysctlSample
 from collectors.tcp import TcpSample
+from collectors.udp_losses import UdpLoser
 
 
 def facts(*samples):
@@ -193,3 +195,21 @@ def test_a_buffer_that_is_large_enough_is_left_alone():
         settings = SysctlSample({"net.core.rmem_max": current})
         told = advice("udp_receive_buffer", lost, settings, memory)
         assert told.get("sysctl:net.core.rmem_max") == proposed
+
+
+def test_whose_udp_sockets_lost_datagrams_is_named_and_others_by_their_port():
+    def loser(port, lost, pid=None, name="reader"):
+        process = None if pid is None else Holder(pid, name, "/a", lost)
+        return UdpLoser("10.0.0.1", port, lost, 0, process)
+
+    losers = (
+        loser(53, 300, 7), loser(54, 250, 7), loser(4789, 400), loser(55, 30, 8, "hardly"),
+        loser(56, 20),
+    )  # fmt: skip
+    sample = TcpSample(10.0, {"Udp.RcvbufErrors": 1000}, udp_losers=losers)
+    told = tcp.udp_receive_buffer(facts(sample)).culprits
+    assert [(c.kind, c.name, c.id, c.value, c.share) for c in told] == [
+        ("process", "reader", "7", 550, 0.55),
+        ("listener", "UDP port 4789", "10.0.0.1:4789", 400, 0.4),
+    ]
+    assert tcp.udp_receive_buffer(facts(counted(Udp__RcvbufErrors=1000))).culprits == ()

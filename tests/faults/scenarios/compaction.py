@@ -49,5 +49,6 @@ SCENARIO = Scenario(
     expect=frozenset({"compaction_stalls"}),
     allowed=MEMORY | CPUS | {"huge_page_splits", "process_leak"},
     cause="compaction_stalls",
+    culprit=("process", "sysdx-huge"),
     score_below=97,
 )

@@ -27,6 +27,7 @@ SCENARIO = Scenario(
     induce=_induce,
     expect=frozenset({"conntrack_capacity"}),
     cause="conntrack_full",
+    culprit=("remote", "192.0.2.1"),
     advice="sysctl:net.netfilter.nf_conntrack_max",
     score_below=90,
 )

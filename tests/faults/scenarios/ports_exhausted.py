@@ -39,6 +39,7 @@ SCENARIO = Scenario(
     induce=_induce,
     expect=frozenset({"ephemeral_ports"}),
     cause="ports_exhausted",
+    culprit=("remote", "127.0.0.1:28762"),
     advice="sysctl:net.ipv4.ip_local_port_range",
     score_below=97,
 )

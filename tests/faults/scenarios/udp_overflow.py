@@ -23,8 +23,8 @@ while True:
 
 @contextmanager
 def _induce(_: Path) -> Iterator[Fault]:
-    with program("sysdx-udp", _CODE):
-        yield Fault()
+    with program("sysdx-udp", _CODE) as process:
+        yield Fault(pid=process.pid)
 
 
 SCENARIO = Scenario(
@@ -33,5 +33,6 @@ SCENARIO = Scenario(
     induce=_induce,
     expect=frozenset({"udp_receive_buffer"}),
     cause="udp_overrun",
+    culprit=("process", "sysdx-udp"),
     score_below=90,
 )
