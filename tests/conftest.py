@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from collectors.base import Context, Paths
+
+# How long an example takes is no promise: on a busy host one may take a second.
+settings.register_profile("sysdx", deadline=None)
+settings.load_profile("sysdx")
 
 
 class FakeContext(Context):

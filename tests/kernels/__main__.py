@@ -113,7 +113,7 @@ def _job(series: str, arguments: list[str]) -> str:
         ".venv/bin/pytest", "-v", "--color=no", "--tb=short", "-p", "no:cacheprovider",
         f"--timeout={_TEST_SECONDS}", "--basetemp=/run/scratch/pytest",
         "--junitxml=/run/results/junit.xml",
-        *(arguments or ("tests/kernels/in_guest.py", *chosen())),
+        *(arguments or ("tests/kernels/in_guest.py", *chosen(series))),
     ]  # fmt: skip
     return (
         f"cd {shlex.quote(str(_ROOT))} || exit\n"
