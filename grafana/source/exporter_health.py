@@ -13,16 +13,13 @@ from grafana.source.parts import (
     STANDARD,
     WINDOW,
     asked,
-    asked_now,
     coloured,
     named,
     of,
-    panel,
     prop,
 )
 from grafana.source.sdk import (
     dashboard,
-    kinds,
     stat,
     statetimeline,
     table,
@@ -31,7 +28,6 @@ from grafana.source.sdk import (
 from grafana.source.shapes import (
     arranged,
     bars,
-    last,
     lines,
     logarithmic,
     number,
@@ -48,7 +44,7 @@ _WORKS = [
 ]  # fmt: skip
 
 
-def _numbers() -> list[stat.Panel]:
+def _numbers() -> list[stat.Panel | table.Panel]:
     """Show what one wants to know first."""
     return [
         number(1, "Answers", "Whether Prometheus's last scrape succeeded.",
@@ -70,21 +66,14 @@ def _numbers() -> list[stat.Panel]:
     ]  # fmt: skip
 
 
-def _version() -> stat.Panel:
-    """Name the version."""
-    begun = asked_now(
-        panel(stat.Panel(), 6, "Version", "The running version, and its Python.", 4, 4),
-        (f"max by (version, python) ({of(HOST, 'sysdx_build_info')})",
-         "{{version}}, Python {{python}}"),
-    )  # fmt: skip
-    return (
-        begun.text_mode(kinds.BigValueTextMode.NAME)
-        .color_mode(kinds.BigValueColorMode.NONE)
-        .graph_mode(kinds.BigValueGraphMode.NONE)
-        .reduce_options(last())
-        .unit("none")
-        .no_value("unknown")
+def _version() -> table.Panel:
+    """Name the version; a table, because a stat of a name is blank without one."""
+    begun = tabled(
+        rows(6, "Version", "The running version, and its Python.", 4, 4),
+        f"max by (version, python) ({of(HOST, 'sysdx_build_info')})",
     )
+    columns = {"version": "sysdx", "python": "Python"}
+    return arranged(begun, columns, ("Value",), ("sysdx", False)).no_value("unknown")
 
 
 def _durations() -> timeseries.Panel:
@@ -110,7 +99,12 @@ def _durations() -> timeseries.Panel:
     )
     # A profile that runs rarely has no value in most steps.
     return (
-        logarithmic(begun).unit("s").interval(QUICK).span_nulls(True).override_by_query("B", dashed)
+        logarithmic(begun)
+        .unit("s")
+        .interval(QUICK)
+        .span_nulls(True)
+        .override_by_query("B", dashed)
+        .no_value("no sweep has ended yet")
     )
 
 
@@ -129,7 +123,7 @@ def _outcomes() -> timeseries.Panel:
     for outcome, color in colors.items():
         fixed = prop("color", {"mode": "fixed", "fixedColor": color})
         begun = begun.override_by_name(outcome, [fixed])
-    return bars(begun).unit("cpm").interval(QUICK)
+    return bars(begun).unit("cpm").interval(QUICK).no_value("no sweep has ended yet")
 
 
 def _ages() -> timeseries.Panel:
@@ -195,7 +189,7 @@ def _errors() -> table.Panel:
         f"max by (collector, reason) ({of(HOST, 'sysdx_collector_errors_total')})",
     )
     columns = {"collector": "Collector", "reason": "Reason", "Value": "Turns"}
-    return arranged(begun, columns, (), ("Turns", True)).no_value("nothing")
+    return arranged(begun, columns, (), ("Turns", True)).no_value("none known")
 
 
 def _absent() -> table.Panel:
@@ -206,7 +200,7 @@ def _absent() -> table.Panel:
         f"max by (collector) ({of(HOST, 'sysdx_collector_supported')} == 0)",
     )
     columns = {"collector": "Collector"}
-    return arranged(begun, columns, ("Value",), ("Collector", False)).no_value("nothing")
+    return arranged(begun, columns, ("Value",), ("Collector", False)).no_value("none known")
 
 
 def _dropped() -> table.Panel:
@@ -220,7 +214,7 @@ def _dropped() -> table.Panel:
         f"max by (collector, reason) ({of(HOST, 'sysdx_samples_dropped_total')})",
     )
     columns = {"collector": "Metric", "reason": "Reason", "Value": "Values"}
-    return arranged(begun, columns, (), ("Values", True)).no_value("nothing")
+    return arranged(begun, columns, (), ("Values", True)).no_value("none known")
 
 
 def _probes() -> table.Panel:
@@ -257,7 +251,12 @@ def _lost() -> timeseries.Panel:
         lines(31, "eBPF probes: lost events", text, 8, 10),
         (f"{lost} / (({lost} + {seen}) > 0)", "{{probe}}"),
     )
-    return begun.unit("percentunit").interval(STANDARD).no_value("no probe has seen an event yet")
+    return (
+        begun.unit("percentunit")
+        .axis_soft_max(0.01)
+        .interval(STANDARD)
+        .no_value("no probe has seen an event yet")
+    )
 
 
 def _memory() -> timeseries.Panel:
@@ -286,7 +285,7 @@ def _cpu() -> timeseries.Panel:
         (f"max(rate({of(HOST, 'process_cpu_seconds_total')}{WINDOW}))", "exporter"),
         (f"max(rate({of(HOST, 'sysdx_worker_cpu_seconds_total')}{WINDOW}))", "children"),
     )
-    return begun.unit("percentunit").interval(STANDARD)
+    return begun.unit("percentunit").interval(STANDARD).no_value("unknown")
 
 
 def _files() -> timeseries.Panel:
@@ -296,7 +295,7 @@ def _files() -> timeseries.Panel:
         lines(34, "Open files", text, 8),
         (f"max({of(HOST, 'process_open_fds')})", "open"),
     )
-    return begun.unit("none")
+    return begun.unit("none").no_value("unknown")
 
 
 def _scrapes() -> timeseries.Panel:
@@ -311,7 +310,7 @@ def _scrapes() -> timeseries.Panel:
         (f"max({of(HOST, 'scrape_duration_seconds')})", "duration"),
         (f"max({of(HOST, 'scrape_samples_scraped')})", "samples"),
     )
-    return begun.unit("s").override_by_query("B", right)
+    return begun.unit("s").override_by_query("B", right).no_value("unknown")
 
 
 def exporter() -> dashboard.Dashboard:

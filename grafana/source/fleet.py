@@ -146,8 +146,12 @@ def _bands() -> statetimeline.Panel:
         timeline(11, "Score bands", text, 24, 10),
         (f"({score} >= bool 50) + ({score} >= bool 80)", "{{instance}}"),
     )
-    return begun.per_page(25).mappings(
-        named({"0": ("critical", RED), "1": ("degraded", ORANGE), "2": ("healthy", GREEN)})
+    return (
+        begun.no_value("no score is known")
+        .per_page(25)
+        .mappings(
+            named({"0": ("critical", RED), "1": ("degraded", ORANGE), "2": ("healthy", GREEN)})
+        )
     )
 
 
@@ -163,7 +167,7 @@ def _frequent() -> bargauge.Panel:
         ranking(12, "Most frequent anomalies", text),
         (f"topk(15, {active}[$__range])) / on () group_left () {known})", "{{rule}}"),
     )
-    return stepped(begun, ((None, ORANGE),)).unit("percentunit").no_value("none").max(1)
+    return stepped(begun, ((None, ORANGE),)).unit("percentunit").no_value("none known").max(1)
 
 
 def _causes() -> bargauge.Panel:
@@ -177,7 +181,7 @@ def _causes() -> bargauge.Panel:
         ranking(13, "Suspected causes now", text),
         (f"topk(15, count by (cause) (max by (instance, cause) ({found})))", "{{cause}}"),
     )
-    return stepped(begun, ((None, ORANGE),)).unit("none").decimals(0).no_value("none")
+    return stepped(begun, ((None, ORANGE),)).unit("none").decimals(0).no_value("none known")
 
 
 def _latency(panel_id: int, title: str, what: str, family: str) -> timeseries.Panel:
@@ -207,6 +211,7 @@ def _resources() -> timeseries.Panel:
         )
         .unit("percentunit")
         .max(1)
+        .no_value("unknown")
     )
 
 
@@ -216,7 +221,7 @@ def _versions() -> bargauge.Panel:
         ranking(17, "Versions", "How many hosts run which version of sysdx.", 6, 7),
         (f"count by (version) ({of(FLEET, 'sysdx_build_info')})", "{{version}}"),
     )
-    return stepped(begun, ((None, "blue"),)).unit("none").decimals(0).no_value("none")
+    return stepped(begun, ((None, "blue"),)).unit("none").decimals(0).no_value("none known")
 
 
 def _answering() -> stat.Panel:

@@ -134,6 +134,7 @@ def _history() -> timeseries.Panel:
         .unit("none")
         .max(100)
         .fill_opacity(0)
+        .no_value("unknown")
         .override_by_name("host", thick)
     )
 
@@ -144,13 +145,16 @@ def _why_now() -> bargauge.Panel:
         "Points that each cause costs now; a cause and its consequences are charged once. Their "
         "sum is 100 less the score."
     )
-    begun = asked_now(ranking(9, "Why it is not 100 now", text, 8, 8), _DEDUCTIONS)
+    points, legend = _DEDUCTIONS
+    begun = asked_now(
+        ranking(9, "Why it is not 100 now", text, 8, 8), (f"sort_desc({points})", legend)
+    )
     return (
         stepped(begun, ((None, ORANGE), (25.0, RED)))
         .unit("none")
         .decimals(1)
         .max(100)
-        .no_value("nothing is deducted")
+        .no_value("no deduction known")
     )
 
 
@@ -158,7 +162,7 @@ def _why() -> timeseries.Panel:
     """Show what was deducted over time."""
     text = "Points that each cause cost; the height of all of them is 100 less the score."
     begun = asked(lines(10, "Deductions", text, 12, 8), _DEDUCTIONS)
-    return stacked(begun).unit("none").no_value("nothing was deducted in this time")
+    return stacked(begun).unit("none").no_value("no deduction known in this time")
 
 
 def _causes() -> table.Panel:
@@ -172,7 +176,7 @@ def _causes() -> table.Panel:
     columns = {"cause": "Cause", "resource": "Resource", "Value": "Confidence"}
     return (
         arranged(begun, columns, (), ("Confidence", True))
-        .no_value("nothing is suspected")
+        .no_value("none known")
         .override_by_name("Cause", [prop("links", [
             link("What the cause means", "${docs}/causes.md#${__value.raw}"),
             link("Report", _REPORT),
@@ -203,7 +207,7 @@ def _anomalies() -> table.Panel:
     columns = {"severity": "Severity", "resource": "Resource", "rule": "Rule", "Value": "Since"}
     return (
         arranged(begun, columns, (), ("Severity", False))
-        .no_value("no rule is active")
+        .no_value("none known")
         .override_by_name("Severity", [
             prop("mappings", _SEVERITIES),
             prop("custom.cellOptions", {"type": "color-background"}),
@@ -232,7 +236,7 @@ def _timeline() -> statetimeline.Panel:
         (f"max by (rule) (2 * {critical} or {warning}) and on (rule) {seen}", "{{rule}}"),
     )
     states = {"0": ("quiet", GREEN), "1": ("warning", ORANGE), "2": ("critical", RED)}
-    return begun.mappings(named(states)).no_value("no rule was active in this time").per_page(20)
+    return begun.mappings(named(states)).no_value("none known in this time").per_page(20)
 
 
 def _documents() -> dashboard.TextBoxVariable:
@@ -270,23 +274,14 @@ def host() -> dashboard.Dashboard:
     return details(grid(begun, 29))
 
 
-def _sweeps() -> stat.Panel:
-    """Name the report behind the values."""
+def _sweeps() -> table.Panel:
+    """Name the report behind the values; a table, because a stat of a name is blank without one."""
     text = "The report that these values come from; it can be fetched from the host by its name."
-    begun = asked_now(
-        panel(stat.Panel(), 14, "Report", text, 5, 4),
-        (
-            f"topk(1, max by (report_id) (timestamp({of(HOST, 'sysdx_report_info')})))",
-            "{{report_id}}",
-        ),
-    )
-    opened = dashboard.DashboardLink("Report").url("http://${instance}/reports/${__series.name}")
+    known = of(HOST, "sysdx_report_info")
+    newest = f"max by (report_id) ({known} and topk(1, timestamp({known})))"
+    begun = tabled(rows(14, "Report", text, 5, 4), newest)
     return (
-        begun.text_mode(kinds.BigValueTextMode.NAME)
-        .color_mode(kinds.BigValueColorMode.NONE)
-        .graph_mode(kinds.BigValueGraphMode.NONE)
-        .reduce_options(last())
-        .unit("none")
+        arranged(begun, {"report_id": "Name"}, ("Value",), ("Name", False))
         .no_value("none: no sweep is fresh enough")
-        .data_links([opened.target_blank(True)])
+        .override_by_name("Name", [prop("links", [link("Newest report", _REPORT)])])
     )

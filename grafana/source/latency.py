@@ -219,7 +219,12 @@ def _above(panel_id: int, spread: Spread) -> timeseries.Panel:
         (f"1 - {_ratio(below, count)}", "today"),
         (f"1 - {_ratio(below, count, f' {YESTERDAY}')}", "yesterday"),
     )
-    return begun.unit("percentunit").interval(STANDARD).no_value("nothing was seen")
+    return (
+        begun.unit("percentunit")
+        .axis_soft_max(0.01)
+        .interval(STANDARD)
+        .no_value("nothing was seen")
+    )
 
 
 def _section(begun: dashboard.Dashboard, spread: Spread, first_id: int, top: int) -> None:
@@ -252,7 +257,7 @@ def _probes(begun: dashboard.Dashboard) -> None:
     begun.with_panel(_per_probe(
         2, "Lost events", "Events per second that a probe could not keep, because a buffer or a "
         "table was full. They are missing in all panels below.", _LOST, "cps",
-    ))  # fmt: skip
+    ).axis_soft_max(1))  # fmt: skip
     text = (
         "Which share of the time each probe looked: 30 s in every quarter of an hour are 3 %. "
         "Whatever happened between the windows is not in these panels."

@@ -182,6 +182,7 @@ def ranking(
         The panel without queries.
 
     """
+    # Beside the bars, names get the width of the one with the most letters, and others are cut.
     return (
         panel(bargauge.Panel(), panel_id, title, text, width, height)
         .min(0)
@@ -189,9 +190,10 @@ def ranking(
         .display_mode(kinds.BarGaugeDisplayMode.BASIC)
         .value_mode(kinds.BarGaugeValueMode.TEXT)
         .sizing(kinds.BarGaugeSizing.MANUAL)
-        .min_viz_height(16)
-        .max_viz_height(28)
-        .text(options.VizTextDisplayOptions().title_size(13).value_size(15))
+        .name_placement(kinds.BarGaugeNamePlacement.TOP)
+        .min_viz_height(32)
+        .max_viz_height(40)
+        .text(options.VizTextDisplayOptions().title_size(12).value_size(15))
         .reduce_options(last())
     )
 

@@ -106,7 +106,7 @@ def _saturation(panel_id: int, resource: str) -> timeseries.Panel:
         queries.append((_max("", of(HOST, _QUEUE, *whole)), "queue"))
     text = f"Work that waited: {_waited(has)}."
     begun = asked(lines(panel_id, f"{_TITLES[resource]}: saturation", text), *queries)
-    begun = begun.unit("percentunit").no_value("unknown on this host")
+    begun = begun.unit("percentunit").axis_soft_max(0.01).no_value("unknown on this host")
     return begun.override_by_name("queue", _RIGHT) if "queue" in has else begun
 
 
@@ -134,7 +134,7 @@ def _errors(panel_id: int, resource: str) -> timeseries.Panel:
         lines(panel_id, f"{_TITLES[resource]}: errors", text),
         (f"sum by (kind, device) (increase({chosen}{WINDOW}))", "{{kind}} {{device}}"),
     )
-    return bars(begun).unit("short").interval(QUICK).no_value("this host's kernel counts none")
+    return bars(begun).unit("short").interval(QUICK).no_value("none known")
 
 
 def grid(begun: dashboard.Dashboard, top: int) -> dashboard.Dashboard:
@@ -175,7 +175,7 @@ def _seconds(panel_id: int, resource: str, what: str) -> heatmap.Panel:
     )
     expr = f"sum by (le) (rate({chosen}{WINDOW}))"
     title = f"{_TITLES[resource]}: single seconds"
-    return density(panel_id, title, text, expr, "percentunit", QUICK)
+    return density(panel_id, title, text, expr, "percentunit", QUICK).no_value("unknown")
 
 
 def details(begun: dashboard.Dashboard) -> dashboard.Dashboard:

@@ -50,14 +50,7 @@ ONLY_HEALTHY = {
     "exporter": set(),
 }  # fmt: skip
 # What may say "No data", and only where there never was any host.
-SPEECHLESS = {
-    "fleet": {"Score bands", "Utilization of the fleet"},
-    "host": {"Score", "CPU: single seconds", "Disk: single seconds"},
-    "latency": set(),
-    "exporter": {
-        "Sweeps: duration and interval", "Sweeps: how they ended", "CPU", "Open files", "Scrapes",
-    },
-}  # fmt: skip
+SPEECHLESS: dict[str, set[str]] = {name: set() for name in panels.NAMES}
 # Words that say that something is well, which nobody knows of a host that does not answer.
 WELL = re.compile(
     r"^(none|nothing|nothing is .*|nothing was deducted.*|no rule .*|.* counts none)$"
