@@ -100,7 +100,7 @@ def _own(url: str) -> dict[str, float]:
     """Read what Prometheus says of itself."""
     page = fetch(int(url.rpartition(":")[2])).decode()
     return {
-        name: float(re.findall(rf"^{family} (\S+)$", page, re.MULTILINE)[0])
+        name: sum(map(float, re.findall(rf"^{family}(?:{{.*}})? (\S+)$", page, re.MULTILINE)))
         for name, family in _OWN.items()
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from collectors.text import label
 
@@ -71,6 +71,15 @@ def shorten(name: str, width: int) -> str:
     return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
 
 
+def _narrow(widths: list[int], lack: int, flush: Collection[int]) -> None:
+    """Make columns give way until the last one has room: names are cut, not numbers."""
+    for place in range(len(widths) - 1):
+        if lack > 0 and place not in flush:
+            narrower = min(widths[place], max(_SHORTEST, widths[place] - lack))
+            lack -= widths[place] - narrower
+            widths[place] = narrower
+
+
 def grid(
     rows: Iterable[Sequence[str]],
     indent: str = "",
@@ -93,15 +102,13 @@ def grid(
     cells = [[safe(cell) for cell in row] for row in rows]
     if not cells:
         return ""
+    flush = frozenset(right)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width - len(indent) - sum(size + len(_GAP) for size in widths[:-1])
-    lack = min(_NARROWEST, widths[-1]) - room
-    if width and lack > 0 and len(widths) > 1:
-        # On a narrow terminal the names are cut, not the numbers.
-        widths[0] = max(_SHORTEST, widths[0] - lack)
-        cells = [[shorten(first, widths[0]), *others] for first, *others in cells]
+    if width:
+        _narrow(widths, min(_NARROWEST, widths[-1]) - room, flush)
+        cells = [[*map(shorten, row[:-1], widths), row[-1]] for row in cells]
     room = max(room, _NARROWEST) if width else widths[-1] or 1
-    flush = frozenset(right)
     lines = []
     for *first, last in cells:
         start = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.layout import grid, paragraph, safe, shorten
@@ -28,6 +28,8 @@ def test_without_a_width_nothing_wraps():
     assert "\n" not in grid([("key", "word " * 100)], width=0)
 
 
+@example([("", "000000" + "\x1f" * 5 + "\u2028", ""), ("00000000", "", "0000000\x1f\x1f")])
+@example([("long" * 4, "\u2028" * 12, "word " * 9)])
 @given(st.lists(st.tuples(TEXT, TEXT.map(lambda t: t[:12]), TEXT), max_size=5))
 def test_no_cell_breaks_the_width_or_moves_the_cursor(rows):
     shown = grid(rows, "  ", 60)
