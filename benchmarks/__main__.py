@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.page import Section, joined, kept, machine, page
+from benchmarks.page import Section, kept, machine, page, renewed
 from benchmarks.programs import PEER
 
 NAMES = ("cost", "schedule", "memory", "scrapes", "hang", "start", "probes")
@@ -39,7 +39,7 @@ def main() -> int:
     if args.keep:
         note = "Measured apart: " + about[-1]
         sections = [replace(s, remarks=(*s.remarks, note)) for s in sections]
-        text = joined(_RESULTS.read_text(), map(str, sections))
+        text = renewed(_RESULTS.read_text(), sections)
     else:
         text = kept(page(sections, [*machine(), *about]), _RESULTS.read_text())
     print(text)

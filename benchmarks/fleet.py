@@ -99,10 +99,13 @@ def _await(url: str, hosts: int) -> None:
 def _own(url: str) -> dict[str, float]:
     """Read what Prometheus says of itself."""
     page = fetch(int(url.rpartition(":")[2])).decode()
-    return {
-        name: sum(map(float, re.findall(rf"^{family}(?:{{.*}})? (\S+)$", page, re.MULTILINE)))
+    found = {
+        name: [float(v) for v in re.findall(rf"^{family}(?:{{.*}})? (\S+)$", page, re.MULTILINE)]
         for name, family in _OWN.items()
     }
+    if not all(found.values()):
+        raise RuntimeError(f"this Prometheus does not tell all of {', '.join(_OWN.values())}")
+    return {name: sum(values) for name, values in found.items()}
 
 
 def _value(url: str, expression: str) -> float | None:

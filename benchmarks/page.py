@@ -185,21 +185,23 @@ def page(sections: Sequence[Section], about: Iterable[str]) -> str:
     return "\n\n".join([*head, *tables, *map(str, sections)]) + "\n"
 
 
-def joined(old: str, sections: Iterable[str]) -> str:
+def renewed(old: str, sections: Sequence[Section]) -> str:
     """
     Put sections into a page, in the place of those with the same title or at its end.
 
     Args:
         old: The page in Markdown.
-        sections: Each with its heading, in Markdown.
+        sections: What the benchmarks found; budgets that the page has get their new figures.
 
     Returns:
         The page.
 
     """
-    head, found = _parts(old)
-    found |= {section.partition("\n")[0]: section for section in sections}
-    return "\n\n".join([head, *found.values()]) + "\n"
+    for budget in (b for s in sections for b in s.budgets):
+        line = "| " + " | ".join(budget.row()) + " |"
+        row = re.compile(rf"^\| {re.escape(budget.what)} \|.*$", re.MULTILINE)
+        old = row.sub(line.replace("\\", r"\\"), old)
+    return _joined(old, map(str, sections))
 
 
 def kept(new: str, old: str) -> str:
@@ -215,7 +217,14 @@ def kept(new: str, old: str) -> str:
 
     """
     measured = _parts(new)[1]
-    return joined(new, (text for title, text in _parts(old)[1].items() if title not in measured))
+    return _joined(new, (text for title, text in _parts(old)[1].items() if title not in measured))
+
+
+def _joined(old: str, sections: Iterable[str]) -> str:
+    """Put sections in the place of those with the same heading or at the end."""
+    head, found = _parts(old)
+    found |= {section.partition("\n")[0]: section for section in sections}
+    return "\n\n".join([head, *found.values()]) + "\n"
 
 
 def _parts(text: str) -> tuple[str, dict[str, str]]:

@@ -12,16 +12,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.page import Budget, Figure, Section, Table, number
 from benchmarks.programs import ROOT
+from exporter.config import Config
 
-STANDARD = ("runqlat", "biolatency", "tcpconnlat", "tcpretrans")
-DEEP = (
-    *STANDARD, "runqlen", "biosnoop", "tcprtt", "profile", "offcputime", "cachestat", "execsnoop",
+# The budgets are for these; the profiles have one more each.
+FOUR = ("runqlat", "biolatency", "tcpconnlat", "tcpretrans")
+ELEVEN = (
+    *FOUR, "runqlen", "biosnoop", "tcprtt", "profile", "offcputime", "cachestat", "execsnoop",
 )  # fmt: skip
+_PROFILES = Config().profiles
+GROUPS: dict[str, tuple[str, ...]] = {
+    "four of standard": FOUR,
+    "eleven of deep": ELEVEN,
+    "all of standard": tuple(_PROFILES.standard.probes),
+    "all of deep": tuple(_PROFILES.deep.probes),
+}
 _LIBBPF = Path("/usr/sbin")
 _STOCK = ("runqlat-bpfcc", "biolatency-bpfcc", "tcpconnlat-bpfcc", "offcputime-bpfcc")
 _BLOCK = 4096
@@ -173,8 +182,8 @@ _VARIANTS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "peer: runqlat, offcputime": lambda: peers("runqlat", "offcputime"),
     "biolatency": lambda: watching(("biolatency",)),
     "peer: biolatency": lambda: peers("biolatency"),
-    "the four of standard": lambda: watching(STANDARD),
-    "the eleven of deep": lambda: watching(DEEP),
+    "all of standard": lambda: watching(GROUPS["all of standard"]),
+    "all of deep": lambda: watching(GROUPS["all of deep"]),
 }
 
 
@@ -230,8 +239,11 @@ def run(small: bool) -> Section:
 
     """
     times = 2 if small else 5
-    four = list(zip(*(compiled(STANDARD) for _ in range(times)), strict=True))
-    eleven = list(zip(*(compiled(DEEP) for _ in range(times)), strict=True))
+    groups = {
+        name: list(zip(*(compiled(probes) for _ in range(times)), strict=True))
+        for name, probes in GROUPS.items()
+    }
+    eleven = groups["eleven of deep"]
     best, sweeps = slowed(small), remembered(10 if small else 100)
     base = best["nothing"]
     cost = {v: {k: 100 * (ns / base[k] - 1) for k, ns in row.items()} for v, row in best.items()}
@@ -244,7 +256,7 @@ def run(small: bool) -> Section:
         "attached; the ping-pong of two processes on one CPU is the worst there is for a probe on "
         "context switches. Peers are Debian's libbpf-tools, and its bpfcc-tools where they run "
         "without kernel headers.",
-        [_compile_table(four, eleven), _slow_table(best, cost), _memory_table(sweeps)],
+        [_compile_table(groups), _slow_table(best, cost), _memory_table(sweeps)],
         [
             Budget("eleven probes compiled, loaded, attached", 0.5, Figure(tuple(eleven[0]), "s"),
                    Figure(tuple(eleven[0]), "s").median),
@@ -261,11 +273,11 @@ def run(small: bool) -> Section:
     )  # fmt: skip
 
 
-def _compile_table(four: list[tuple[float, ...]], eleven: list[tuple[float, ...]]) -> Table:
+def _compile_table(groups: Mapping[str, list[tuple[float, ...]]]) -> Table:
     """Show what it takes to attach."""
     rows = [
-        ["the four of standard", str(Figure(four[0], "s")), str(Figure(four[1], "MB"))],
-        ["the eleven of deep", str(Figure(eleven[0], "s")), str(Figure(eleven[1], "MB"))],
+        [f"{name}: {len(GROUPS[name])}", str(Figure(seconds, "s")), str(Figure(memory, "MB"))]
+        for name, (seconds, memory) in groups.items()
     ]
     for tool in _STOCK:
         found = stock(tool)

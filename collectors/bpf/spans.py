@@ -59,24 +59,28 @@ BPF_PERCPU_ARRAY(NAME_sums, u64, KINDS);
 BPF_TABLE("lru_hash", struct NAME_key, struct NAME_total, NAME_processes, 2048);
 BPF_ARRAY(NAME_lost, u64, 1);
 
-static __always_inline void NAME_add(u32 pid, u32 kind, u64 took)
+static __always_inline void NAME_sum(struct NAME_total *total, u64 took)
 {
-    int slot = kind * SLOTS + bpf_log2l(took), which = kind;
-    u64 *count = NAME_slots.lookup(&slot), *sum = NAME_sums.lookup(&which);
-    struct NAME_key key = {.pid = pid, .kind = kind};
-    struct NAME_total none = {}, *total;
-    if (count)
-        *count += 1;
-    if (sum)
-        *sum += took;
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-    total = NAME_processes.lookup_or_try_init(&key, &none);
     if (!total)
         return;
     __sync_fetch_and_add(&total->count, 1);
     __sync_fetch_and_add(&total->sum, took);
     if (took > total->most)
         total->most = took;
+}
+
+static __always_inline void NAME_add(u32 pid, u32 kind, u64 took)
+{
+    int slot = kind * SLOTS + bpf_log2l(took), which = kind;
+    u64 *count = NAME_slots.lookup(&slot), *sum = NAME_sums.lookup(&which);
+    struct NAME_key key = {.pid = pid, .kind = kind};
+    struct NAME_total none = {};
+    if (count)
+        *count += 1;
+    if (sum)
+        *sum += took;
+    bpf_get_current_comm(&key.comm, sizeof(key.comm));
+    NAME_sum(NAME_processes.lookup_or_try_init(&key, &none), took);
 }
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from grafana.source.frame import DATASOURCE
@@ -102,10 +103,7 @@ def asked(begun: P, *queries: tuple[str, str]) -> P:
         The panel; its queries are called A, B, C and so on.
 
     """
-    for number, (expr, legend) in enumerate(queries):
-        query = prometheus.Dataquery().expr(expr).legend_format(legend).range()
-        begun = begun.with_target(query.ref_id(chr(ord("A") + number)))
-    return begun
+    return _lettered(begun, (_query(*each).range() for each in queries))
 
 
 def asked_now(begun: P, *queries: tuple[str, str]) -> P:
@@ -120,9 +118,18 @@ def asked_now(begun: P, *queries: tuple[str, str]) -> P:
         The panel; its queries are called A, B, C and so on.
 
     """
-    for number, (expr, legend) in enumerate(queries):
-        query = prometheus.Dataquery().expr(expr).legend_format(legend).instant()
-        begun = begun.with_target(query.ref_id(chr(ord("A") + number)))
+    return _lettered(begun, (_query(*each).instant() for each in queries))
+
+
+def _query(expr: str, legend: str) -> prometheus.Dataquery:
+    """Begin a query."""
+    return prometheus.Dataquery().expr(expr).legend_format(legend)
+
+
+def _lettered(begun: P, queries: Iterable[prometheus.Dataquery]) -> P:
+    """Give a panel queries by the names A, B, C and so on."""
+    for name, query in zip(ascii_uppercase, queries, strict=False):
+        begun = begun.with_target(query.ref_id(name))
     return begun
 
 

@@ -73,8 +73,23 @@ def inside(code, **constants):
         for one in started:
             one.communicate()
     """)
+    return alone(text)
+
+
+def alone(text, *arguments):
+    """
+    Run a whole program in a namespace of its own.
+
+    Args:
+        text: The program, which prints JSON.
+        arguments: Of its command line.
+
+    Returns:
+        What it printed.
+
+    """
     done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-c", text],
+        ["unshare", "-n", sys.executable, "-c", text, *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from collectors import net_tables
 from collectors.base import Context, Paths
 from collectors.model import Cause, Unavailable
 from collectors.sockets import collect, parse
+from tests.collectors.space import alone
 
 SOCKSTAT = """sockets: used 14
 TCP: inuse 2 orphan 3 tw 40 alloc 2 mem 5
@@ -162,20 +161,7 @@ print(json.dumps([sample.time_wait, sample.ports, sample.ports_to_one,
 
 
 def in_a_namespace(task):
-    command = ["unshare", "-n", sys.executable, "-c", CHILD, task]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    if "unshare failed" in done.stderr:
-        pytest.skip("needs the right to make a network namespace")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return alone(CHILD, task)
 
 
 def test_ports_taken_by_connections_to_one_service_are_counted_with_time_wait():

@@ -50,8 +50,7 @@ def _histogram(tree: Any) -> Any:
 @check
 def units_are_those_of_the_metrics(board: Board, known: Vocabulary) -> Iterator[str]:
     for panel, target, tree in queries(board):
-        names_only = panel["options"].get("textMode") == "name"
-        if panel["type"] in ("heatmap", "state-timeline") or names_only:
+        if panel["type"] in ("heatmap", "state-timeline"):
             continue
         value = dimension.unit(tree)
         shown = _shown_unit(panel, target)

@@ -187,16 +187,10 @@ static __always_inline void dnslat_send(u64 socket, s32 answer)
 static __always_inline void dnslat_answer(struct dnslat_wait *wait, u64 took)
 {
     struct dnslat_server key = {};
-    struct dnslat_total none = {}, *total;
+    struct dnslat_total none = {};
     __builtin_memcpy(key.address, wait->server, sizeof(key.address));
     dnslat_add(bpf_get_current_pid_tgid() >> 32, dnslat_family(key.address), took);
-    total = dnslat_servers.lookup_or_try_init(&key, &none);
-    if (!total)
-        return;
-    __sync_fetch_and_add(&total->count, 1);
-    __sync_fetch_and_add(&total->sum, took);
-    if (took > total->most)
-        total->most = took;
+    dnslat_sum(dnslat_servers.lookup_or_try_init(&key, &none), took);
 }
 
 static __always_inline void dnslat_get(u64 socket, s32 answer)
