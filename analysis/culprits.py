@@ -17,7 +17,6 @@ MOST = 5
 _LEAST_SHARE = 0.05
 _NAMED = 3
 _NEARLY_AS_MUCH = 0.5
-_PAGE = 4096.0
 # What explains less than this of the memory that was freed has not asked for it.
 _EXPLAINS = 0.5
 
@@ -163,8 +162,14 @@ def by_demand(facts: Facts) -> tuple[Culprit, ...]:
     if sum(p.pages_taken_per_second or 0.0 for p in asking) >= least:
         found = _rank(asking, lambda p: p.pages_taken_per_second, "pages/s")
         return found or by_memory(facts)
-    moved = sum(_io(p) or 0.0 for p in sample.top_io) / _PAGE if sample else 0.0
-    return by_io(facts) if moved >= least else by_memory(facts)
+    return by_io(facts) if _pages_moved(sample) >= least else by_memory(facts)
+
+
+def _pages_moved(sample: ProcessSample | None) -> float:
+    """Count the pages that went to and from storage [1/s]; 0 where that explains nothing."""
+    if sample is None or not sample.page_bytes:
+        return 0.0
+    return sum(_io(p) or 0.0 for p in sample.top_io) / sample.page_bytes
 
 
 def by_sockets(crowd: Crowd | None, least: float = _LEAST_SHARE) -> tuple[Culprit, ...]:

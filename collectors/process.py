@@ -85,6 +85,7 @@ def collect(ctx: Context) -> ProcessSample:
         blocked=_blocked(watch, alive),
         zombies=tuple(p for p in alive if p.state == "Z")[:_TOP],
         zombie_parents=_parents(last),
+        page_bytes=_PAGE,
         **tops,
     )
 

@@ -102,6 +102,7 @@ class ProcessSample:
         top_taken: By memory asked for.
         top_swap: By what they have in swap; of the 300 oldest processes, and only
             looked for when there is anything in swap.
+        page_bytes: Size of a page of memory [bytes]; None when it was not told.
 
     """
 
@@ -127,3 +128,4 @@ class ProcessSample:
     top_faults: tuple[Process, ...] = ()
     top_taken: tuple[Process, ...] = ()
     top_swap: tuple[Process, ...] = ()
+    page_bytes: int | None = None

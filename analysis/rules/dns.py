@@ -95,12 +95,12 @@ def dns_unanswered(facts: Facts) -> Signal | None:
         message=f"{percent(share)} of questions to name servers, {number(in_vain)} of "
         f"{number(asked)}, got no answer in time",
         evidence=tuple(
-            Evidence(text, sample.values.get(name), "", _SOURCE)
+            Evidence(text, sample.values.get(name), "questions", _SOURCE)
             for name, text in (
                 ("unanswered", "never answered"),
                 ("repeated", "asked again"),
                 ("failed", "refused or not sent"),
-                ("questions", "questions"),
+                ("questions", "asked"),
             )
         ),
         culprits=_silent(sample) if share else (),

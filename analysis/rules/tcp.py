@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.culprits import by_udp_losses
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
@@ -235,9 +237,7 @@ def udp_receive_buffer(facts: Facts) -> Signal | None:
     names = ("Udp.RcvbufErrors", "Udp6.RcvbufErrors")
     sentence = "{} UDP packets per second were dropped at full sockets"
     signal = _rate_rule(facts, names, sentence)
-    if signal is None:
-        return None
-    return Signal(signal.value, signal.message, None, signal.evidence, by_udp_losses(facts))
+    return signal and replace(signal, culprits=by_udp_losses(facts))
 
 
 @rule(

@@ -119,7 +119,7 @@ def person(name, identity="1"):
     return Culprit("process", name, identity)
 
 
-def reclaiming(freed=None, **tops):
+def reclaiming(freed=None, page_bytes=4096, **tops):
     steps = {} if freed is None else {"pgsteal_direct": 10 * freed, "pgsteal_kswapd": 0}
     known = MemorySample(10.0, 100, 50, increases=steps)
     tops = {
@@ -129,7 +129,7 @@ def reclaiming(freed=None, **tops):
         "top_io": (process("reader", 4, read_bytes_per_second=4096e3),),
         **tops,
     }  # fmt: skip
-    return [c.name for c in culprits.by_demand(facts(known, sample(**tops)))]
+    return [c.name for c in culprits.by_demand(facts(known, sample(page_bytes=page_bytes, **tops)))]
 
 
 def test_who_asks_for_memory_is_named_and_not_who_has_most():
@@ -144,6 +144,8 @@ def test_what_page_faults_do_not_explain_is_reading_or_nobody_knows():
     assert reclaiming(freed=2001, top_taken=()) == ["large"]
     quiet = (process("small", 3, pages_taken_per_second=10.0),)
     assert reclaiming(freed=2000, top_taken=quiet) == ["reader"]
+    assert reclaiming(freed=2000, top_taken=quiet, page_bytes=65_536) == ["large"]
+    assert reclaiming(freed=2000, top_taken=quiet, page_bytes=None) == ["large"]
     assert reclaiming(freed=9000, top_taken=quiet) == ["large"]
     assert reclaiming(top_taken=()) == ["large"]
     assert culprits.by_demand(facts()) == ()

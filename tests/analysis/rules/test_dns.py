@@ -138,5 +138,5 @@ def test_the_servers_that_are_silent_are_named_with_who_asks_them():
         "never answered": 50,
         "asked again": 0,
         "refused or not sent": 0,
-        "questions": 150,
+        "asked": 150,
     }
