@@ -113,7 +113,8 @@ def _conclude(
     points = {f.rule.id: f.points for f in found}
     hypotheses = diagnose(Case(facts, anomalies, rules, points), policy.patterns)
     advice = _recommend(facts, found, places)
-    told = Told(value, band, coverage, len(policy.rules), sweep.started_at)
+    looked = sum(state != "unknown" for state in rules.values())
+    told = Told(value, band, coverage, looked, sweep.started_at)
     return Assessment(
         verdict=verdict(told, anomalies, advice, hypotheses),
         health_score=value,

@@ -146,9 +146,11 @@ def test_advice_rests_on_the_finding_unless_it_says_more():
 
 
 def test_no_finding_no_advice():
-    judged = judge(rule("r", 0.99, advice=[item("a")]), rule("s", advice=[item("b")]))
+    dumb = rule("s", advice=[item("b")], evaluate=lambda _: None)
+    judged = judge(rule("r", 0.99, advice=[item("a")]), rule("q", 0.5), dumb)
     assert judged.recommendations == ()
     assert judged.anomalies == judged.deductions == ()
+    # The third could not look, and who did not look has not found nothing.
     assert judged.verdict == "Healthy (100): none of 2 rules found anything."
 
 
