@@ -44,6 +44,36 @@ def find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
         )
 
 
+def find_reader(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
+    """
+    Advise to look at whose pages come from storage.
+
+    Args:
+        facts: What is known of the host.
+        signal: What was seen.
+
+    Yields:
+        Who holds the memory, when it is short; otherwise who waits, and for which files.
+
+    """
+    sample, waiting = facts.sample(MemorySample), leaders(signal.culprits)
+    if sample is None or _spare(sample) < _PLENTY:
+        yield from find_consumer(facts, signal)
+    elif waiting:
+        yield investigate(
+            "memory:cold_files",
+            resource="memory",
+            rule="major_faults",
+            title=f"See which mapped files {names(waiting)} waits for",
+            why="Memory is not short: what is read is cold, or was dropped from the cache. Who "
+            "drops it, or larger and earlier reads (madvise), are the way out.",
+            commands=(
+                f"pidstat -r -d -p {pids(waiting)} 1 5",
+                f"cat /proc/{{{pids(waiting)},}}/maps 2>/dev/null | grep -o '/.*' | sort -u",
+            ),
+        )
+
+
 def swap_less(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
     """
     Advise to keep programs in memory where it is caches that push them out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from analysis.advice import investigate, sysctl
+from analysis.culprits import leaders, names
 from analysis.model import Culprit, Facts, Recommendation, Signal
 from analysis.rules.network_advice import part_of_memory
 from analysis.use.network import setting
@@ -126,17 +127,29 @@ def _longer_syn_queue(facts: Facts) -> Iterator[Recommendation]:
     )
 
 
-def larger_buffers(facts: Facts, _: Signal) -> Iterable[Recommendation]:
+def larger_buffers(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
     """
-    Advise larger receive buffers for programs that ask for them.
+    Advise to look at who does not read, and larger receive buffers for programs that ask.
 
     Args:
         facts: What is known of the host.
+        signal: What was seen.
 
     Yields:
-        A setting.
+        What to look at, and a setting.
 
     """
+    slow = leaders(signal.culprits)
+    if slow:
+        yield investigate(
+            "udp:readers",
+            resource="network",
+            rule="udp_receive_buffer",
+            title=f"See why {names(slow)} reads its datagrams so slowly",
+            why="A larger buffer only helps against bursts; a program that is too slow for what "
+            "arrives, or stuck, fills any.",
+            commands=("ss -uanmp",),
+        )
     proposed = min(_SOCKET_BUFFER, part_of_memory(facts, 512))
     if proposed:
         yield from sysctl(

@@ -67,11 +67,13 @@ class Scenario:
         allowed: Further rules that may fire, as true consequences.
         culprit: Kind and beginning of the name of who must be named; None when nobody is.
         advice: Beginning of the id of a recommendation that must be given; None when none is.
+        step: What the verdict must say to do next, where nothing is recommended.
         score_below: What the score must fall below.
         probes: eBPF probes that are needed.
         window: How long each sweep with the fault observes the host [s].
         sweeps: How many sweeps it may take; what shows only from sweep to sweep takes one more.
         recorded: A fixture stands in, since not every machine can have the fault.
+        note: What a reader of the table has to know of what is expected; "" when nothing.
 
     """
 
@@ -84,11 +86,13 @@ class Scenario:
     allowed: frozenset[str] = frozenset()
     culprit: tuple[str, str] | None = None
     advice: str | None = None
+    step: str | None = None
     score_below: float = 100.0
     probes: tuple[str, ...] = ()
     window: float = WINDOW
     sweeps: int = 2
     recorded: bool = False
+    note: str = ""
 
     @property
     def known(self) -> frozenset[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.faults.trial import Outcome
 
@@ -15,6 +16,7 @@ HEAD = (
     "cleared",
 )  # fmt: skip
 _TARGET = 0.9
+_UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,10 @@ most two sweeps have to find it (three what shows only from sweep to sweep), and
 all has to clear. Sweeps observe 5 s, and two
 of them must agree before anything is raised, unless it is far beyond critical.
 
+Read the table with this in mind:
+
+{chr(10).join(f"- {caveat}" for caveat in _caveats(outcomes))}
+
 {grid(HEAD, map(row, outcomes))}
 
 {chr(10).join(f"- {total}" for total in totals(outcomes))}
@@ -208,6 +214,22 @@ of them must agree before anything is raised, unless it is far beyond critical.
 
 {grid(("scenario", "fault", "cause", "what fired"), map(_done, outcomes))}
 {more}"""
+
+
+def _caveats(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Tell what the table does not prove."""
+    scenarios = [o.scenario for o in outcomes]
+    unasked = {
+        "culprit": [s.name for s in scenarios if s.culprit is None],
+        "advice": [s.name for s in scenarios if s.advice is None and s.step is None],
+    }
+    for what, names in unasked.items():
+        if names:
+            yield f"No {what} is asked for by {len(names)} of them: {', '.join(names)}."
+    yield "Where nothing is recommended, the verdict has to say what to look at next."
+    yield from (f"{s.name}: {s.note}." for s in scenarios if s.note)
+    if not _UNIFIED.exists():
+        yield "Control groups are of version 1 on this host: those of version 2 were not tried."
 
 
 def _done(outcome: Outcome) -> tuple[str, ...]:

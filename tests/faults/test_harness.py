@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,12 @@ def test_a_score_that_hardly_falls_is_told():
     assert "not below 90" in row(outcome)[7]
 
 
+@pytest.mark.parametrize(("said", "word"), [("Next: look there.", "yes"), ("Ends.", "NO")])
+def test_where_nothing_is_recommended_the_verdict_must_say_what_to_do(said, word):
+    told = replace(FOUND, verdict=f"A storm. {said}", recommendations=())
+    assert row(look([assessment(), told], advice=None, step="look there"))[5] == word
+
+
 def test_what_does_not_clear_is_told():
     outcome = look([assessment(), *[FOUND] * 5])
     assert row(outcome)[8] == "no: storm"
@@ -264,6 +271,20 @@ def test_the_document_marks_fixtures_and_tells_the_totals():
     assert "| made_up * |" in document
     assert "- detected in time: 1 of 1" in document
     assert "made_up *" in text([outcome])
+
+
+def test_the_document_says_what_it_does_not_prove():
+    outcome = look([assessment(), FOUND], culprit=None, note="made up")
+    document = markdown([outcome])
+    assert "- No culprit is asked for by 1 of them: made_up." in document
+    assert "- made_up: made up." in document
+    assert "No advice" not in document
+    assert "No advice" in markdown([look([], advice=None)])
+    assert "No advice" not in markdown([look([], advice=None, step="look")])
+
+
+def test_every_scenario_says_what_to_do():
+    assert [s.name for s in discover().values() if not (s.advice or s.step)] == []
 
 
 def test_the_table_on_silence_takes_the_place_of_an_earlier_one():

@@ -73,7 +73,7 @@ def judge(scenario: Scenario, fault: Fault, assessment: Assessment) -> Verdict:
         accused=None if first is None else f"{first.kind} {first.name} ({first.id})",
         rank=causes.index(scenario.cause) + 1 if scenario.cause in causes else None,
         believed=next(iter(causes), None),
-        advised=None if scenario.advice is None else _advised(scenario.advice, advice),
+        advised=_advised(scenario, advice, assessment.verdict),
         advice=advice,
         score=score,
         fell=score is not None and score < scenario.score_below,
@@ -99,9 +99,11 @@ def _right(scenario: Scenario, fault: Fault, accused: Culprit | None) -> bool:
     return known and accused.name.startswith(fault.culprit or scenario.culprit[1])
 
 
-def _advised(wanted: str, advice: tuple[str, ...]) -> bool:
-    """Tell whether the advice is among what was given."""
-    return any(item.startswith(wanted) for item in advice)
+def _advised(scenario: Scenario, given: tuple[str, ...], verdict: str) -> bool | None:
+    """Tell whether the right thing to do is said; None when nothing has to be."""
+    if scenario.advice is not None:
+        return any(item.startswith(scenario.advice) for item in given)
+    return None if scenario.step is None else f" Next: {scenario.step}" in verdict
 
 
 def _told(anomaly: Anomaly) -> str:

@@ -156,6 +156,18 @@ def test_waiting_on_storage_counts_for_faults_and_not_for_swap():
     assert severity("swap_in", facts(busy, pressure(io=0.2))) is None
 
 
+@pytest.mark.parametrize(
+    ("available", "advised"), [(8 * GIB, "memory:cold_files"), (GIB, "memory:consumers")]
+)
+def test_who_waits_for_files_is_asked_only_where_memory_is_not_short(available, advised):
+    busy = sample(16 * GIB, available, rates={"pgmajfault": 600})
+    reader = Process(7, 1, "r", "D", 1, rss_bytes=GIB, major_faults_per_second=600.0)
+    listed = ProcessSample(10.0, 2, 1, 1, {}, top_faults=(reader,), top_memory=(reader,))
+    seen = facts(busy, pressure(io=0.2), listed)
+    signal = RULES["major_faults"].evaluate(seen)
+    assert [r.id for r in RULES["major_faults"].advise(seen, signal)] == [advised]
+
+
 def test_swap_in_memory_is_no_trouble_unless_tasks_wait():
     zram = Swap("/dev/zram0", "partition", GIB, GIB, 100, in_memory=True)
     busy = sample(rates={"pswpin": 5000}, swaps=(zram,))

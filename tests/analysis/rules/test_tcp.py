@@ -197,6 +197,17 @@ def test_a_buffer_that_is_large_enough_is_left_alone():
         assert told.get("sysctl:net.core.rmem_max") == proposed
 
 
+def test_who_does_not_read_comes_before_a_larger_buffer():
+    reader = UdpLoser("10.0.0.1", 53, 900, 0, Holder(7, "reader", "/a", 900))
+    seen = facts(
+        TcpSample(10.0, {"Udp.RcvbufErrors": 900}, udp_losers=(reader,)),
+        SysctlSample({"net.core.rmem_max": "212992"}),
+        MemorySample(10.0, 16 << 30, None),
+    )
+    told = tcp.larger_buffers(seen, tcp.udp_receive_buffer(seen))
+    assert [r.id for r in told] == ["udp:readers", "sysctl:net.core.rmem_max"]
+
+
 def test_whose_udp_sockets_lost_datagrams_is_named_and_others_by_their_port():
     def loser(port, lost, pid=None, name="reader"):
         process = None if pid is None else Holder(pid, name, "/a", lost)

@@ -37,5 +37,6 @@ SCENARIO = Scenario(
     allowed=frozenset({"container_forks_refused"}),
     cause="task_limit",
     culprit=("cgroup", "sysdx-fault"),
+    step="systemctl show -p TasksMax",
     score_below=90,
 )

@@ -37,5 +37,6 @@ SCENARIO = Scenario(
     expect=frozenset({"close_wait"}),
     cause="close_wait_leak",
     culprit=("process", "sysdx-leaker"),
+    step="ss -tanp state close-wait",
     score_below=97,
 )

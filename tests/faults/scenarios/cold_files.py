@@ -48,5 +48,6 @@ SCENARIO = Scenario(
     allowed=MEMORY | STORAGE,
     cause="cold_files",
     culprit=("process", "sysdx-cold"),
+    advice="memory:cold_files",
     score_below=97,
 )

@@ -50,5 +50,6 @@ SCENARIO = Scenario(
     allowed=MEMORY | CPUS | {"huge_page_splits", "process_leak"},
     cause="compaction_stalls",
     culprit=("process", "sysdx-huge"),
+    advice="huge_pages:defrag",
     score_below=97,
 )

@@ -26,5 +26,6 @@ SCENARIO = Scenario(
     allowed=CPUS,
     cause="context_switch_storm",
     culprit=("process", "stress-ng-switc"),
+    step="pidstat -w",
     score_below=95,
 )

@@ -30,6 +30,7 @@ SCENARIO = Scenario(
     induce=_induce,
     expect=frozenset({"cpu_steal"}),
     cause="cpu_stolen",
+    step="Ask the provider",
     score_below=80,
     recorded=True,
 )

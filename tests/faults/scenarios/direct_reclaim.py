@@ -50,4 +50,8 @@ SCENARIO = Scenario(
     cause="direct_reclaim",
     advice="sysctl:vm.watermark_scale_factor",
     score_below=97,
+    note=(
+        "compaction_stalls was allowed after it had been seen: who reclaims also compacts. No "
+        "one is asked for: the finding names who holds most memory, not who asks for more"
+    ),
 )

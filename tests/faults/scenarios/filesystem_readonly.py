@@ -25,5 +25,6 @@ SCENARIO = Scenario(
     allowed=frozenset({"filesystem_errors", "filesystem_log_errors"}),
     cause="filesystem_damaged",
     culprit=("mount", "/"),
+    step="dmesg",
     score_below=80,
 )

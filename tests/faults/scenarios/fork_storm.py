@@ -26,5 +26,6 @@ SCENARIO = Scenario(
     allowed=CPUS | {"context_switches"},
     cause="fork_storm",
     culprit=("process", "stress-ng-fork"),
+    step="execsnoop",
     score_below=95,
 )

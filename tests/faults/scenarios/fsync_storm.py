@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.scenario import Fault, Scenario
+from tests.faults.tools.groups import slowed
+from tests.faults.tools.mounts import image
 from tests.faults.tools.processes import program
 from tests.faults.tools.rules import STORAGE
 
+_SIZE = 256 << 20
+# A disk that answers a flush in a fifth of a millisecond makes this a load on the CPUs.
+_PACE = 2 << 20  # [bytes/s]
 _CODE = """
-for number in range(32):
+for number in range(7):
     if os.fork() == 0: break
 file = os.open(f"{folder}/log{number}{os.getpid()}", os.O_RDWR | os.O_CREAT)
 ready()
@@ -25,18 +31,24 @@ while True:
 
 @contextmanager
 def _induce(folder: Path) -> Iterator[Fault]:
-    with program("sysdx-fsync", _CODE, constants={"folder": str(folder)}):
-        yield Fault()
+    with image(folder, _SIZE) as (point, device):
+        number = Path(device).stat().st_rdev
+        with (
+            slowed(f"{os.major(number)}:{os.minor(number)}", _PACE) as doors,
+            program("sysdx-fsync", _CODE, doors, {"folder": str(point)}),
+        ):
+            yield Fault()
 
 
 SCENARIO = Scenario(
     name="fsync_storm",
-    title="33 processes write 4 KiB and call fsync, over and over",
+    title="eight processes write and call fsync on an image that takes 2 MiB a second",
     induce=_induce,
     expect=frozenset({"io_pressure"}),
     allowed=STORAGE | {"fsync_latency"},
     cause="fsync_storm",
     culprit=("process", "sysdx-fsync"),
+    advice="disk:consumers",
     score_below=97,
     probes=("fsync",),
 )

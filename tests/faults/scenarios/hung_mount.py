@@ -48,5 +48,6 @@ SCENARIO = Scenario(
     allowed=frozenset({"filesystem_broken"}),
     cause="filesystem_hung",
     culprit=("mount", "/"),
+    step="Look at the server or the FUSE process",
     score_below=97,
 )

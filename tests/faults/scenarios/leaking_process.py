@@ -36,6 +36,8 @@ SCENARIO = Scenario(
     expect=frozenset({"process_leak"}),
     cause="leaking_process",
     culprit=("process", "sysdx-growing"),
+    advice="process:leak:sysdx-growing",
     score_below=98,
     sweeps=3,
+    note="three sweeps, since a trend shows only from sweep to sweep",
 )

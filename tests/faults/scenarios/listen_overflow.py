@@ -45,5 +45,6 @@ SCENARIO = Scenario(
     allowed=frozenset({"listen_queue", "listen_drops", "tcp_retransmits"}),
     cause="slow_acceptor",
     culprit=("listener", "sysdx-acceptor"),
+    advice="listener:",
     score_below=90,
 )

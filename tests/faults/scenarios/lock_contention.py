@@ -39,6 +39,7 @@ SCENARIO = Scenario(
     allowed=CPUS | {"context_switches"},
     cause="lock_contention",
     culprit=("process", "sysdx-locks"),
+    step="Look at the function",
     score_below=97,
     probes=("contention",),
 )

@@ -31,5 +31,6 @@ SCENARIO = Scenario(
     expect=frozenset({"process_file_descriptors"}),
     cause="fd_leak",
     culprit=("process", "sysdx-files"),
+    step="ls -l /proc/",
     score_below=90,
 )

@@ -40,6 +40,7 @@ SCENARIO = Scenario(
     expect=frozenset({"run_queue_latency"}),
     cause="short_waits",
     culprit=("process", "sysdx-burst"),
+    step="Look at the culprits",
     score_below=97,
     probes=("runqlat",),
 )

@@ -26,5 +26,6 @@ SCENARIO = Scenario(
     allowed=CPUS | {"backlog_squeezed", "backlog_drops", "udp_receive_buffer", "context_switches"},
     cause="interrupt_storm",
     culprit=("device", "cpu"),
+    step="Spread the load",
     score_below=90,
 )

@@ -34,5 +34,6 @@ SCENARIO = Scenario(
     expect=frozenset({"udp_receive_buffer"}),
     cause="udp_overrun",
     culprit=("process", "sysdx-udp"),
+    advice="udp:readers",
     score_below=90,
 )

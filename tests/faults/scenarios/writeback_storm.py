@@ -50,5 +50,6 @@ SCENARIO = Scenario(
     allowed=STORAGE,
     cause="writeback_storm",
     culprit=("process", "sysdx-writer"),
+    advice="disk:consumers",
     score_below=97,
 )

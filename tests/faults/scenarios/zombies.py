@@ -30,5 +30,6 @@ SCENARIO = Scenario(
     expect=frozenset({"zombies"}),
     cause="zombie_parent",
     culprit=("process", "sysdx-parent"),
+    step="Restart the parent",
     score_below=98,
 )

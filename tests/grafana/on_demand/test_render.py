@@ -24,8 +24,8 @@ DISK = replay.IN_TROUBLE[0]
 # The exporter does not answer any more since a third of an hour; there never was one.
 GONE = replay.State("gone", DISK.host, history.END + 20 * 60)
 NEVER = replay.State("never", "", history.END)
-STATES = {state.name: state for state in (replay.HEALTHY, DISK, GONE, NEVER)}
-KNOWN = ("healthy", "disk")
+STATES = {s.name: s for s in (replay.HEALTHY, *replay.IN_TROUBLE, replay.STALE, GONE, NEVER)}
+KNOWN = ("healthy", *(state.name for state in replay.IN_TROUBLE))
 UNKNOWN = ("gone", "never")
 ALL = [(board, state) for board in panels.NAMES for state in STATES]
 
