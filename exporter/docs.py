@@ -37,7 +37,9 @@ below nine tenths of it for ten minutes. Findings of one cause
 group are charged to the health score once. Below its gate a rule says nothing;
 where the kernel does not tell what it needs, its state is unknown, which is not
 the same as fine. Thresholds can be changed in the configuration, under `rules`,
-by the rule's name; each is switched off there with `enabled: false`.
+by the rule's name; each is switched off there with `enabled: false`. In what to look
+at next, PID, UNIT, INTERFACE, MOUNT, SERVER and DEVICE stand for the culprit's own; a
+report has it there.
 """
 
 

@@ -1,9 +1,9 @@
-"""A Prometheus database filled with the history, recording rules included."""
+"""A Prometheus database filled with the history, and what the shipped rules make of it."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ IMPORT_SECONDS = 120
 BLOCK = "162h"  # one block for all: the import reads the whole text once per block
 # Rules are recorded for what dashboards show of them: six hours before each moment looked at.
 RECORDED_FROM = history.TODAY - 7.5 * history.HOUR
+_OF_HOSTS = {"SysdxHealthCritical", "SysdxHealthDegraded", "SysdxAnomaly"}
 
 
 def database(folder: Path) -> Path:
     """Write the history, import it, and let the rules record what they would have recorded."""
     text, data = folder / "history.om", folder / "data"
-    recording = folder / "recording.yml"
-    recording.write_text(yaml.safe_dump({"groups": list(_recording())}))
+    made, recorded = folder / "rules.yml", folder / "recorded"
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    rules = [*_recording(groups), *_alerts(groups)]
+    made.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
     history.write(text)
     _promtool(
         "create-blocks-from", "openmetrics", f"--max-block-duration={BLOCK}", "-q", text, data
@@ -31,21 +34,32 @@ def database(folder: Path) -> Path:
     with running(data) as url:
         _promtool(
             "create-blocks-from", "rules", f"--start={RECORDED_FROM:.0f}",
-            f"--end={history.END:.0f}", f"--url={url}", f"--output-dir={folder / 'recorded'}",
-            "--eval-interval=60s", recording,
+            f"--end={history.END:.0f}", f"--url={url}", f"--output-dir={recorded}",
+            "--eval-interval=60s", made,
         )  # fmt: skip
     # Prometheus looks for new blocks when it starts.
-    for block in (folder / "recorded").iterdir():
+    for block in recorded.iterdir():
         block.rename(data / block.name)
     return data
 
 
-def _recording() -> Iterator[dict[str, Any]]:
-    """Take the recording rules out of the shipped rules; alerts leave no history behind."""
-    for group in yaml.safe_load(RULES.read_text())["groups"]:
-        rules = [rule for rule in group["rules"] if "record" in rule]
-        if rules:
-            yield {"name": group["name"], "rules": rules}
+def _recording(groups: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Take the recording rules out of the shipped rules."""
+    return (rule for group in groups for rule in group["rules"] if "record" in rule)
+
+
+def _alerts(groups: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """
+    Write alerts as rules that record what Prometheus does while they fire.
+
+    Nobody records them afterwards otherwise. How long one goes on firing is left out.
+    """
+    for rule in (rule for group in groups for rule in group["rules"]):
+        if rule.get("alert") in _OF_HOSTS:
+            labels = {"alertname": rule["alert"], "alertstate": "firing", **rule["labels"]}
+            waits = int(rule["for"].removesuffix("m"))
+            lasting = f"count_over_time(({rule['expr']})[{waits}m:1m]) >= {waits}"
+            yield {"record": "ALERTS", "expr": lasting, "labels": labels}
 
 
 def _promtool(*arguments: str | Path) -> None:

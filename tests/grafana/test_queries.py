@@ -87,6 +87,13 @@ def test_anomalies_and_causes_are_of_the_resource_in_trouble(state, url):
     assert counted == len(active) > 0
 
 
+@pytest.mark.parametrize("state", replay.IN_TROUBLE, ids=lambda s: s.name)
+def test_alerts_are_annotations_of_the_host_they_fired_for(state, url):
+    board = panels.load("host")
+    assert replay.annotations(board, url, state)["Alerts"] > 0
+    assert replay.annotations(board, url, replay.HEALTHY)["Alerts"] == 0
+
+
 def test_an_anomaly_is_known_since_its_incident(url):
     found = said("host", url, DISK)["Anomalies now", "A"]
     since = {s["metric"]["rule"]: float(s["value"][1]) for s in found.series}

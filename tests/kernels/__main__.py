@@ -30,6 +30,7 @@ from tests.kernels.machine import boot
 _SLOW = 10
 _SECONDS = 900.0  # [s] until a guest is given up
 _TEST_SECONDS = 300  # [s] for one test
+_FAULTS = "tests/kernels/faults_in_guest.py"
 _ROOT = Path(__file__).parents[2]
 _REASON = 90  # [characters] of a verdict in the table
 
@@ -85,9 +86,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--kernel", dest="kernels", action="append", choices=tuple(VERDICTS), help="only this one"
     )
+    parser.add_argument(
+        "--faults", action="store_true",
+        help="instead, faults that not every host can have: control groups of version 2, netem",
+    )  # fmt: skip
     parser.add_argument("arguments", nargs="*", help="tests and options of pytest, after --")
     options = parser.parse_args()
     options.kernels = options.kernels or list(VERDICTS)
+    if options.faults:
+        options.arguments = [_FAULTS, *options.arguments]
     return options
 
 

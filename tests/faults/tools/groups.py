@@ -70,6 +70,21 @@ class Group:
         with contextlib.suppress(OSError):
             (self.places["memory"] / more[0]).write_text(str(more[1]))
 
+    def brake(self, limit: int) -> None:
+        """
+        Hold processes back, but kill none.
+
+        Args:
+            limit: How much memory it may hold before it is slowed down [bytes].
+
+        Raises:
+            Impossible: In version 1, which knows no such limit.
+
+        """
+        if not self.unified:
+            raise Impossible("memory.high: control groups are of version 1 here")
+        (self.places["memory"] / "memory.high").write_text(str(limit))
+
     def tasks(self, limit: int) -> None:
         """
         Limit tasks.
