@@ -7,8 +7,8 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.faults.tools.groups import unified
 from tests.faults.trial import Outcome
 
 HEAD = (
@@ -16,7 +16,6 @@ HEAD = (
     "cleared",
 )  # fmt: skip
 _TARGET = 0.9
-_UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ def _caveats(outcomes: Sequence[Outcome]) -> Iterator[str]:
             yield f"No {what} is asked for by {len(names)} of them: {', '.join(names)}."
     yield "Where nothing is recommended, the verdict has to say what to look at next."
     yield from (f"{s.name}: {s.note}." for s in scenarios if s.note)
-    if not _UNIFIED.exists():
+    if not unified():
         yield "Control groups are of version 1 on this host: those of version 2 were not tried."
 
 

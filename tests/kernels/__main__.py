@@ -149,7 +149,9 @@ def _tests(file: Path) -> Counter[str]:
 
 
 def _table(outcome: Outcome) -> list[str]:
-    width = max(map(len, outcome.verdicts), default=0)
+    if not outcome.verdicts:
+        return []
+    width = max(map(len, outcome.verdicts))
     expected = VERDICTS[outcome.kernel.series]
     lines = ["", f"probes on {outcome.kernel.release}"]
     for probe, verdict in sorted(outcome.verdicts.items()):
@@ -161,10 +163,11 @@ def _table(outcome: Outcome) -> list[str]:
 
 def _summary(outcome: Outcome) -> str:
     works = sum(verdict == "ok" for verdict, _ in outcome.verdicts.values())
+    probes = f"{works} of {len(outcome.verdicts)} probes work; " if outcome.verdicts else ""
     counts = [f"{count} {what}" for what, count in sorted(outcome.tests.items()) if count]
     return (
         f"{outcome.kernel.series} ({outcome.kernel.release}): "
-        f"{works} of {len(outcome.verdicts)} probes work; {', '.join(counts) or 'no tests'}"
+        f"{probes}{', '.join(counts) or 'no tests'}"
         f" in {outcome.seconds:.0f} s"
         f"{'' if outcome.ended else '; the guest did not come to its end'}"
         f"{'' if outcome.good else ': FAILED'}"

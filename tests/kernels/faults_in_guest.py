@@ -17,8 +17,8 @@ from tests.faults.trial import run
 from tests.kernels.slow import be_patient
 
 SCENARIOS = (
-    "cgroup_cpu", "cgroup_memory", "cgroup_oom", "cgroup_pressure", "cgroup_tasks", "slow_disk",
-    "writeback_storm", "lossy_path",
+    "cgroup_cpu", "cgroup_memory", "cgroup_oom", "cgroup_pressure", "cgroup_tasks", "fsync_storm",
+    "slow_disk", "writeback_storm", "lossy_path",
 )  # fmt: skip
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.scenario import Fault, Scenario
-from tests.faults.tools.groups import slowed
-from tests.faults.tools.mounts import image
 from tests.faults.tools.processes import program
 from tests.faults.tools.rules import STORAGE
+from tests.faults.tools.slow import slow_disk
 
 _SIZE = 256 << 20
 # A disk that answers a flush in a fifth of a millisecond makes this a load on the CPUs.
@@ -31,18 +29,16 @@ while True:
 
 @contextmanager
 def _induce(folder: Path) -> Iterator[Fault]:
-    with image(folder, _SIZE) as (point, device):
-        number = Path(device).stat().st_rdev
-        with (
-            slowed(f"{os.major(number)}:{os.minor(number)}", _PACE) as doors,
-            program("sysdx-fsync", _CODE, doors, {"folder": str(point)}),
-        ):
-            yield Fault()
+    with (
+        slow_disk(folder, _SIZE, _PACE) as point,
+        program("sysdx-fsync", _CODE, constants={"folder": str(point)}),
+    ):
+        yield Fault()
 
 
 SCENARIO = Scenario(
     name="fsync_storm",
-    title="eight processes write and call fsync on an image that takes 2 MiB a second",
+    title="eight processes write and call fsync on a disk that takes 2 MiB a second",
     induce=_induce,
     expect=frozenset({"io_pressure"}),
     allowed=STORAGE | {"fsync_latency"},

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.faults.scenario import Fault, Scenario
-from tests.faults.tools.groups import slowed
-from tests.faults.tools.mounts import image
 from tests.faults.tools.processes import program
 from tests.faults.tools.rules import STORAGE
 from tests.faults.tools.settings import sysctl
+from tests.faults.tools.slow import slow_disk
 
 _SIZE, _PACE = 2 << 30, 20 << 20
 _CODE = """
@@ -33,18 +31,15 @@ def _induce(folder: Path) -> Iterator[Fault]:
     with ExitStack() as stack:
         stack.enter_context(sysctl("vm.dirty_background_ratio", 1))
         stack.enter_context(sysctl("vm.dirty_ratio", 2))
-        point, device = stack.enter_context(image(folder, _SIZE))
-        number = Path(device).stat().st_rdev
-        limited = slowed(f"{os.major(number)}:{os.minor(number)}", _PACE)
-        doors = stack.enter_context(limited)
+        point = stack.enter_context(slow_disk(folder, _SIZE, _PACE))
         given = {"folder": str(point)}
-        stack.enter_context(program("sysdx-writer", _CODE, doors, given))
+        stack.enter_context(program("sysdx-writer", _CODE, constants=given))
         yield Fault()
 
 
 SCENARIO = Scenario(
     name="writeback_storm",
-    title="six processes write to an image that takes 20 MiB a second, with vm.dirty_ratio at 2",
+    title="six processes write to a disk that takes 20 MiB a second, with vm.dirty_ratio at 2",
     induce=_induce,
     expect=frozenset({"dirty_throttling"}),
     allowed=STORAGE,

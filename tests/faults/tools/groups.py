@@ -126,42 +126,38 @@ def group(*controllers: str) -> Iterator[Group]:
 
     """
     name = f"sysdx-fault-{os.getpid()}"
-    unified = (_ROOT / "cgroup.controllers").exists()
-    wanted = [c for c in controllers if not (unified and c == "cpuacct")]
+    wanted = [c for c in controllers if not (unified() and c == "cpuacct")]
     with ExitStack() as stack:
-        places = {c: _make(_parent(c, unified) / name, stack) for c in wanted}
-        yield Group(name, places, unified)
+        places = {c: _make(parent(c) / name, stack) for c in wanted}
+        yield Group(name, places, unified())
 
 
-@contextmanager
-def slowed(device: str, per_second: int) -> Iterator[tuple[Path, ...]]:
+def unified() -> bool:
     """
-    Limit what may be written to a disk, also by the kernel for others.
+    Tell which version of control groups this host has.
+
+    Returns:
+        Whether it is version 2 that has the controllers.
+
+    """
+    return (_ROOT / "cgroup.controllers").exists()
+
+
+def parent(controller: str) -> Path:
+    """
+    Give the topmost directory of a controller, and switch it on.
 
     Args:
-        device: Its number, "major:minor".
-        per_second: How much [bytes/s].
+        controller: cpu, cpuacct, memory, pids, io.
 
-    Yields:
-        Files of control groups to join: in version 2 the limit is that of a group.
+    Returns:
+        The directory.
+
+    Raises:
+        Impossible: When there are no control groups for it.
 
     """
-    if (_ROOT / "cgroup.controllers").exists():
-        with group("io", "memory") as made:
-            (made.places["io"] / "io.max").write_text(f"{device} wbps={per_second}")
-            yield made.doors
-        return
-    file = _parent("io", unified=False) / "blkio.throttle.write_bps_device"
-    file.write_text(f"{device} {per_second}")
-    try:
-        yield ()
-    finally:
-        file.write_text(f"{device} 0")
-
-
-def _parent(controller: str, unified: bool) -> Path:
-    """Give the directory of a controller, switched on."""
-    if unified:
+    if unified():
         (_ROOT / "cgroup.subtree_control").write_text(f"+{controller}")
         return _ROOT
     parent = _ROOT / {"io": "blkio"}.get(controller, controller)

@@ -36,6 +36,19 @@ def tell(*words: str | Path) -> str:
     return done.stdout.strip()
 
 
+def make(kind: str, device: str | Path, options: tuple[str, ...] = ()) -> None:
+    """
+    Make a file system.
+
+    Args:
+        kind: Its type: one that takes the options of ext4.
+        device: Where.
+        options: More options.
+
+    """
+    tell(f"mkfs.{kind}", *_MKFS, *options, device)
+
+
 @contextmanager
 def image(folder: Path, size: int, options: tuple[str, ...] = ()) -> Iterator[tuple[Path, str]]:
     """
@@ -53,7 +66,7 @@ def image(folder: Path, size: int, options: tuple[str, ...] = ()) -> Iterator[tu
     file, point = folder / "image", folder / "mount"
     with file.open("wb") as out:
         out.truncate(size)
-    tell("mkfs.ext4", *_MKFS, *options, file)
+    make("ext4", file, options)
     with ExitStack() as stack:
         device = tell("losetup", "--find", "--show", file)
         stack.callback(tell, "losetup", "--detach", device)
