@@ -53,11 +53,12 @@ def find_reader(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
         signal: What was seen.
 
     Yields:
-        Who holds the memory, when it is short; otherwise who waits, and for which files.
+        Who holds the memory, when it is short or swapped; otherwise who waits, and
+        for which files.
 
     """
     sample, waiting = facts.sample(MemorySample), leaders(signal.culprits)
-    if sample is None or _spare(sample) < _PLENTY:
+    if sample is None or _spare(sample) < _PLENTY or _swapped(sample, signal.value):
         yield from find_consumer(facts, signal)
     elif waiting:
         yield investigate(
@@ -265,6 +266,11 @@ def write_back_earlier(facts: Facts, _: Signal) -> Iterable[Recommendation]:
 def _spare(sample: MemorySample) -> float:
     """Give the share of memory that could be had; 0 when unknown, which is the careful side."""
     return ratio(sample.available_bytes, sample.total_bytes) or 0.0
+
+
+def _swapped(sample: MemorySample, faults: float) -> bool:
+    """Tell whether most page faults [1/s] that wait for storage wait for swap."""
+    return 2 * (sample.per_second("pswpin") or 0.0) > faults
 
 
 def _reserve_kib(total: int) -> int:

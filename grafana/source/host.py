@@ -17,6 +17,7 @@ from grafana.source.parts import (
     link,
     named,
     of,
+    or_unknown,
     panel,
     prop,
     stepped,
@@ -77,7 +78,7 @@ def _score() -> gauge.Panel:
     )
     opened = dashboard.DashboardLink("Report").url(_REPORT).target_blank(True)
     return (
-        stepped(begun, BANDS)
+        stepped(begun, or_unknown(BANDS))
         .unit("none")
         .decimals(0)
         .min(0)

@@ -40,6 +40,7 @@ WINDOW = "[$__rate_interval]"
 YESTERDAY = "offset 1d"
 
 GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
+UNKNOWN = "#6e7681"  # grey: neither good nor bad
 BANDS = ((None, RED), (50.0, ORANGE), (80.0, GREEN))
 NONE_IS_GOOD = ((None, GREEN), (1.0, RED))
 SOME_IS_WARNING = ((None, GREEN), (1.0, ORANGE))
@@ -150,6 +151,21 @@ def stepped(begun: P, steps: Steps) -> P:
         .mode(model.ThresholdsMode.ABSOLUTE)
         .steps([model.Threshold(value=value, color=color) for value, color in steps])
     )
+
+
+def or_unknown(steps: Steps) -> Steps:
+    """
+    Keep the lowest colour from standing for an absent value as well.
+
+    Args:
+        steps: As for `stepped`, of values that are never negative.
+
+    Returns:
+        The same with a colour of its own where there is no value.
+
+    """
+    (_, lowest), *others = steps
+    return ((None, UNKNOWN), (0.0, lowest), *others)
 
 
 def named(values: Mapping[str, tuple[str, str]]) -> list[model.ValueMapping]:

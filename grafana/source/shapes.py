@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grafana.source.parts import PLAIN, Steps, asked_now, panel, stepped
+from grafana.source.parts import PLAIN, Steps, asked_now, or_unknown, panel, stepped
 from grafana.source.sdk import (
     PromQueryFormat,
     bargauge,
@@ -54,7 +54,7 @@ def number(
     """
     begun = asked_now(panel(stat.Panel(), panel_id, title, text, width, 4), (expr, title))
     return (
-        stepped(begun, steps)
+        stepped(begun, PLAIN if steps == PLAIN else or_unknown(steps))
         .unit(unit)
         .decimals(decimals)
         .no_value(nothing)

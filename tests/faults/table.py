@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tests.faults.scenario import WINDOW
 from tests.faults.tools.groups import unified
 from tests.faults.trial import Outcome
 
@@ -198,7 +199,7 @@ Made by `./dev faults` on {today}: Linux {platform.release()}, {platform.machine
 {os.cpu_count()} CPUs, {memory:.0f} GiB. Each fault is really induced on this host; only where
 a name is marked with * a fixture stood in for it. A sweep before the fault has to be silent, at
 most two sweeps have to find it (three what shows only from sweep to sweep), and after its end
-all has to clear. Sweeps observe 5 s, and two
+all has to clear. Sweeps observe {WINDOW:g} s, and two
 of them must agree before anything is raised, unless it is far beyond critical.
 
 Read the table with this in mind:
@@ -226,7 +227,11 @@ def _caveats(outcomes: Sequence[Outcome]) -> Iterator[str]:
         if names:
             yield f"No {what} is asked for by {len(names)} of them: {', '.join(names)}."
     yield "Where nothing is recommended, the verdict has to say what to look at next."
-    yield from (f"{s.name}: {s.note}." for s in scenarios if s.note)
+    for scenario in scenarios:
+        if scenario.window != WINDOW:
+            yield f"{scenario.name}: sweeps observe {scenario.window:g} s while the fault is there."
+        if scenario.note:
+            yield f"{scenario.name}: {scenario.note}."
     if not unified():
         yield "Control groups are of version 1 on this host: those of version 2 were not tried."
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import promql_parser as promql
 
+from grafana.source.parts import UNKNOWN
 from tests.grafana import dimension, panels
 from tests.grafana.lint_base import Board, check, named, queries, tree_of
 from tests.grafana.scrape import Metric, Vocabulary
@@ -129,6 +130,16 @@ def _bad_columns(panel: Mapping[str, Any], fields: set[str], count: int) -> Iter
             hit = set(wanted) <= shown
         if not hit:
             yield f"an override for {options!r}, which is no column"
+
+
+@check
+def unknown_has_a_colour_of_its_own(board: Board, _: Vocabulary) -> Iterator[str]:
+    """What has no value takes the lowest colour, which must not say that all is well."""
+    for panel in panels.panels(board):
+        if panel["type"] in ("stat", "gauge"):
+            lowest = panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"]
+            if lowest not in (UNKNOWN, "text"):
+                yield f"{named(panel)}: without a value it is {lowest}"
 
 
 @check

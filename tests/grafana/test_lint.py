@@ -177,6 +177,8 @@ FAULTS = [
      put("Suspected causes", ["fieldConfig", "overrides", 0, "matcher", "options"], "Causes")),
     ("tables_name_their_columns", "host",
      edit("Suspected causes", "max by (cause, resource) ", "")),
+    ("unknown_has_a_colour_of_its_own", "host",
+     put("Warnings", ["fieldConfig", "defaults", "thresholds", "steps", 0, "color"], "green")),
     ("transformations_are_known", "host",
      put("Suspected causes", ["transformations", 0, "id"], "organise")),
     ("transformations_are_known", "host",

@@ -157,10 +157,16 @@ def test_waiting_on_storage_counts_for_faults_and_not_for_swap():
 
 
 @pytest.mark.parametrize(
-    ("available", "advised"), [(8 * GIB, "memory:cold_files"), (GIB, "memory:consumers")]
+    ("available", "swapped", "advised"),
+    [
+        (8 * GIB, 0, "memory:cold_files"),
+        (8 * GIB, 200, "memory:cold_files"),
+        (8 * GIB, 400, "memory:consumers"),
+        (GIB, 0, "memory:consumers"),
+    ],
 )
-def test_who_waits_for_files_is_asked_only_where_memory_is_not_short(available, advised):
-    busy = sample(16 * GIB, available, rates={"pgmajfault": 600})
+def test_who_waits_for_files_is_asked_only_where_memory_is_not_short(available, swapped, advised):
+    busy = sample(16 * GIB, available, rates={"pgmajfault": 600, "pswpin": swapped})
     reader = Process(7, 1, "r", "D", 1, rss_bytes=GIB, major_faults_per_second=600.0)
     listed = ProcessSample(10.0, 2, 1, 1, {}, top_faults=(reader,), top_memory=(reader,))
     seen = facts(busy, pressure(io=0.2), listed)
