@@ -136,7 +136,7 @@ def _bad_columns(panel: Mapping[str, Any], fields: set[str], count: int) -> Iter
 def unknown_has_a_colour_of_its_own(board: Board, _: Vocabulary) -> Iterator[str]:
     """What has no value takes the lowest colour, which must not say that all is well."""
     for panel in panels.panels(board):
-        if panel["type"] in ("stat", "gauge"):
+        if panel["type"] in ("stat", "gauge") and panel["options"].get("colorMode") != "none":
             lowest = panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"]
             if lowest not in (UNKNOWN, "text"):
                 yield f"{named(panel)}: without a value it is {lowest}"
