@@ -277,12 +277,12 @@ def host() -> dashboard.Dashboard:
 
 def _sweeps() -> table.Panel:
     """Name the report behind the values; a table, because a stat of a name is blank without one."""
-    text = "The report that these values come from; it can be fetched from the host by its name."
+    text = "The report that these values come from. The host keeps as many as it is told to."
     known = of(HOST, "sysdx_report_info")
     newest = f"max by (report_id) ({known} and topk(1, timestamp({known})))"
     begun = tabled(rows(14, "Report", text, 5, 4), newest)
     return (
         arranged(begun, {"report_id": "Name"}, ("Value",), ("Name", False))
         .no_value("none: no sweep is fresh enough")
-        .override_by_name("Name", [prop("links", [link("Newest report", _REPORT)])])
+        .override_by_name("Name", [prop("links", [link("This report", f"{_REPORT}s/${{__value.raw}}")])])
     )

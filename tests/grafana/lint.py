@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 # Their checks are registered when they are imported.
 PARTS = (lint_queries, lint_shown)
 BUILT_IN = {"__rate_interval", "__range", "__interval"}
-IN_LINKS = re.compile(r"\$\{__(value\.raw|data\.fields\.[\w ]+|series\.name|url_time_range)\}")
+IN_LINKS = re.compile(r"\$\{__(value\.raw|data\.fields\.[\w ]+|url_time_range)\}")
 _HOST = r"\$\{(?:instance|__value\.raw|__data\.fields\.Host)\}"
-HOST_PATHS = re.compile(rf"http://{_HOST}(/|/report|/reports/\$\{{__series\.name\}})")
+HOST_PATHS = re.compile(rf"http://{_HOST}(/|/report|/reports/\$\{{__value\.raw\}})")
 
 
 def lint(board: Board, known: Vocabulary) -> list[str]:

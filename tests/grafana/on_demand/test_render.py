@@ -174,6 +174,7 @@ def test_links_carry_the_host_and_the_time(pages):
     fleet, host = (links(pages[name, "disk"]) for name in ("fleet", "host"))
     assert f"http://{DISK.host}/report" in fleet
     assert f"http://{DISK.host}/report" in host
+    assert any(re.match(rf"http://{DISK.host}/reports/\d+T\d+Z-quick-\w+$", to) for to in host)
     start = DISK.end - replay.hours(panels.load("fleet"))
     time = f"from={start * 1000:.0f}&to={DISK.end * 1000:.0f}"
     (there,) = (to for to in fleet if to.startswith("/d/sysdx-host") and DISK.host in to)
