@@ -284,5 +284,7 @@ def _sweeps() -> table.Panel:
     return (
         arranged(begun, {"report_id": "Name"}, ("Value",), ("Name", False))
         .no_value("none: no sweep is fresh enough")
-        .override_by_name("Name", [prop("links", [link("This report", f"{_REPORT}s/${{__value.raw}}")])])
+        .override_by_name(
+            "Name", [prop("links", [link("This report", f"{_REPORT}s/${{__value.raw}}")])]
+        )
     )
