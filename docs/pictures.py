@@ -74,7 +74,7 @@ def status_page(scratch: Path) -> None:
     serve = (SYSDX, "serve", "--config", config, "--web.listen-address", ADDRESS)
     with running(*ELSEWHERE, *LOAD), running(*ELSEWHERE, *serve):
         deadline = time.monotonic() + 60
-        while not SHOWN <= {*anomalies()} and time.monotonic() < deadline:
+        while SHOWN - {*anomalies()} and time.monotonic() < deadline:
             time.sleep(1)
         photograph(f"http://{ADDRESS}/", HERE / "status-page.png", 1000, 760)
 
