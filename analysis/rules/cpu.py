@@ -84,7 +84,7 @@ def cpu_utilization(facts: Facts) -> Signal | None:
     "random arrivals makes tasks wait in up to 25 % of the time (M/M/1), so less is ordinary",
     gate="more tasks than CPUs, or CPUs at least 70 % busy",
     explanation="Runnable tasks waited for a CPU: everything on the host answers later.",
-    next_steps=("Look at the culprits' CPU use.", "Look for throttled containers."),
+    next_steps=("pidstat -u -p PID 1 5", "Look for throttled containers."),
     advise=_find_consumer,
 )
 def cpu_pressure(facts: Facts) -> Signal | None:
@@ -118,7 +118,7 @@ def cpu_pressure(facts: Facts) -> Signal | None:
     source="Linux Performance Analysis in 60 s, Brendan Gregg: a run queue longer than the "
     "CPU count is saturation; four waiting tasks per CPU is a fifth of the speed",
     explanation="More tasks are ready to run than there are CPUs, throughout the window.",
-    next_steps=("Look at the culprits' CPU use.",),
+    next_steps=("pidstat -u -p PID 1 5",),
     advise=_find_consumer,
 )
 def run_queue(facts: Facts) -> Signal | None:
@@ -161,7 +161,7 @@ def cpu_steal(facts: Facts) -> Signal | None:
     source="netdata 10min_cpu_iowait (20 % to 40 %), lowered for few CPUs",
     gate="at least 1.5 tasks blocked on average, as for io_pressure",
     explanation="CPUs idled only because tasks waited for storage.",
-    next_steps=("Look at the disks' latency and queue.",),
+    next_steps=("iostat -xz 1 5", "pidstat -d -p PID 1 5"),
 )
 def cpu_iowait(facts: Facts) -> Signal | None:
     """Watch the share of CPU time that was idle while I/O was outstanding."""
@@ -211,7 +211,7 @@ def interrupt_load(facts: Facts) -> Signal | None:
     gate="four CPUs or more, the others less than half busy, and tasks waiting nevertheless",
     explanation="One CPU is full while the others idle: one thread is the bottleneck, "
     "and more CPUs will not help it.",
-    next_steps=("Profile the culprit's busiest thread.",),
+    next_steps=("top -H -p PID", "perf top -p PID, or the probe profile of a deep sweep"),
 )
 def hot_core(facts: Facts) -> Signal | None:
     """Watch the busiest CPU while the others have time."""
@@ -245,7 +245,7 @@ def hot_core(facts: Facts) -> Signal | None:
     scale=Scale.LOG,
     source="a switch costs 1 to 3 us directly: 50,000 a second are 5 to 15 % of a CPU",
     explanation="CPUs spend their time switching between tasks instead of running them.",
-    next_steps=("pidstat -w 1 5", "Look for lock contention or tiny messages."),
+    next_steps=("pidstat -wt -p PID 1 5", "Look for lock contention or tiny messages."),
 )
 def context_switches(facts: Facts) -> Signal | None:
     """Watch context switches per CPU."""
@@ -272,7 +272,7 @@ def context_switches(facts: Facts) -> Signal | None:
     source="fork, exec and exit of a small program cost about 0.5 ms: 500 a second are a "
     "quarter of a CPU",
     explanation="New processes are started so fast that starting them is the work.",
-    next_steps=("execsnoop, or: journalctl -f", "Look for a crash loop or a shell loop."),
+    next_steps=("ps -o pid,etimes,args --ppid PID", "Look for a crash loop or a shell loop."),
 )
 def fork_storm(facts: Facts) -> Signal | None:
     """Watch new tasks per CPU."""

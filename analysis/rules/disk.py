@@ -167,7 +167,7 @@ def disk_queue(facts: Facts) -> Signal | None:
     "stalls in most of it by itself, so several must wait",
     gate="at least 1.5 tasks blocked on average",
     explanation="Tasks wait for storage instead of working.",
-    next_steps=("Look at the disks' latency.", "Look at the culprits' I/O."),
+    next_steps=("iostat -xz 1 5", "pidstat -d -p PID 1 5"),
     advise=_find_reader,
 )
 def io_pressure(facts: Facts) -> Signal | None:
@@ -186,7 +186,7 @@ def io_pressure(facts: Facts) -> Signal | None:
     "the host",
     gate="at least 1.5 tasks blocked on average",
     explanation="At times every task with something to do waited for storage.",
-    next_steps=("Look at the disks' latency.", "Look at the culprits' I/O."),
+    next_steps=("iostat -xz 1 5", "pidstat -d -p PID 1 5"),
     advise=_find_reader,
 )
 def io_stall(facts: Facts) -> Signal | None:

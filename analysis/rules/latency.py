@@ -49,7 +49,7 @@ def _quiet(sample: ProbeSample | None, what: str) -> Signal | None:
     gate="1,000 waits in the window",
     explanation="Tasks that could run waited long for a CPU, even if only one in a hundred: "
     "that is what the slowest answers of a service are made of.",
-    next_steps=("Look at the culprits, and at CPU limits of their groups.", "pidstat -w 1 5"),
+    next_steps=("pidstat -u -p PID 1 5", "Look at the CPU limits of their groups."),
 )
 def run_queue_latency(facts: Facts) -> Signal | None:
     """Watch the run queue latency of the unluckiest hundredth."""
@@ -176,7 +176,7 @@ def tcp_connect_latency(facts: Facts) -> Signal | None:
     "as reading a disk",
     gate="10 direct reclaims in the window",
     explanation="Programs that asked for memory had to free some first, and it took long.",
-    next_steps=("Look at the largest processes.", "Look at vm.min_free_kbytes and swap."),
+    next_steps=("ps -eo pid,rss,comm --sort=-rss | head", "Look at vm.min_free_kbytes and swap."),
 )
 def direct_reclaim_latency(facts: Facts) -> Signal | None:
     """Watch how long the slowest hundredth of direct reclaims took."""

@@ -44,7 +44,10 @@ def _left(sample: MemorySample) -> tuple[int, int] | None:
     gate="less than 2 GiB and 1 % of memory available: a tenth of a large host is much",
     explanation="Nearly all memory is taken by what cannot be dropped: the next large "
     "allocation swaps, stalls or gets something killed.",
-    next_steps=("Look at the largest processes.", "Look at slab and shared memory in meminfo."),
+    next_steps=(
+        "ps -eo pid,rss,comm --sort=-rss | head",
+        "Look at slab and shared memory in meminfo.",
+    ),
     advise=find_consumer,
 )
 def memory_utilization(facts: Facts) -> Signal | None:
@@ -109,7 +112,7 @@ def memory_pressure(facts: Facts) -> Signal | None:
     "systemd's oomd.conf(5) kills at 60 % for 30 s, and a host thrashes long before",
     explanation="At times every task with something to do waited for memory: the host works "
     "for its memory more than for its programs.",
-    next_steps=("vmstat 1 5, columns si, so and wa", "Look at the largest processes."),
+    next_steps=("vmstat 1 5, columns si, so and wa", "ps -eo pid,rss,comm --sort=-rss | head"),
     advise=find_consumer,
 )
 def memory_stall(facts: Facts) -> Signal | None:
@@ -145,7 +148,7 @@ def _swapping_hurts(facts: Facts, sample: MemorySample) -> bool:
     "5 % to all of it; occupied swap alone is no trouble",
     gate=_NO_HARM + ": reading back from compressed memory costs next to nothing",
     explanation="Pages that programs need are being read back from swap.",
-    next_steps=("vmstat 1 5, columns si and so", "Look at the largest processes."),
+    next_steps=("vmstat 1 5, columns si and so", "ps -eo pid,rss,comm --sort=-rss | head"),
     advise=swap_less,
 )
 def swap_in(facts: Facts) -> Signal | None:
@@ -172,7 +175,7 @@ def swap_in(facts: Facts) -> Signal | None:
     source="netdata used_swap (80 to 90 %, 90 to 98 %)",
     gate="memory itself at least 80 % taken: cold pages parked in swap are no trouble",
     explanation="Swap is nearly full while memory is short: what comes next is the OOM killer.",
-    next_steps=("Look at the largest processes.",),
+    next_steps=("ps -eo pid,rss,comm --sort=-rss | head",),
     advise=find_consumer,
 )
 def swap_full(facts: Facts) -> Signal | None:
@@ -275,7 +278,7 @@ def memory_corrupted(facts: Facts) -> Signal | None:
     gate="tasks stall on memory or storage in at least 1 % of the time: a program's start "
     "faults as well",
     explanation="Programs wait for pages of theirs that have to be read from storage.",
-    next_steps=("pidstat -r 1 5, column majflt/s",),
+    next_steps=("pidstat -r -p PID 1 5, column majflt/s",),
     advise=find_reader,
 )
 def major_faults(facts: Facts) -> Signal | None:

@@ -170,7 +170,7 @@ def numa_miss(facts: Facts) -> Signal | None:
     gate="tasks stall on storage in at least 10 % of the time",
     explanation="Programs write faster than storage takes it: the kernel holds writers back, and "
     "whatever needs storage waits behind what has piled up.",
-    next_steps=("grep -E '^nr_(dirty|writeback)' /proc/vmstat", "Look at who writes."),
+    next_steps=("grep -E '^nr_(dirty|writeback)' /proc/vmstat", "pidstat -d -p PID 1 5"),
     advise=write_back_earlier,
 )
 def dirty_throttling(facts: Facts) -> Signal | None:

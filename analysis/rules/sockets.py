@@ -160,7 +160,10 @@ def _ownerless(crowd: Crowd | None) -> tuple[Evidence, ...]:
     source="Documentation/networking/ip-sysctl.rst, tcp_max_tw_buckets: beyond it TIME_WAIT is "
     "cut short",
     explanation="So many connections are opened and closed that the kernel cuts TIME_WAIT short.",
-    next_steps=("Reuse connections (keep-alive, pools).",),
+    next_steps=(
+        "ss -tan state time-wait | awk '{print $4}' | sort | uniq -c | sort -rn | head",
+        "Reuse connections (keep-alive, pools).",
+    ),
 )
 def time_wait(facts: Facts) -> Signal | None:
     """Watch sockets in TIME_WAIT against their limit."""

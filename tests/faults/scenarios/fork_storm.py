@@ -26,6 +26,6 @@ SCENARIO = Scenario(
     allowed=CPUS | {"context_switches"},
     cause="fork_storm",
     culprit=("process", "stress-ng-fork"),
-    step="execsnoop",
+    step="ps -o pid,etimes,args --ppid ",
     score_below=95,
 )

@@ -40,7 +40,7 @@ SCENARIO = Scenario(
     expect=frozenset({"hot_core"}),
     cause="hot_core",
     culprit=("process", "sysdx-hot"),
-    step="Profile the culprit's busiest thread",
+    step="top -H -p ",
     score_below=97,
     recorded=True,
 )

@@ -40,7 +40,7 @@ SCENARIO = Scenario(
     expect=frozenset({"run_queue_latency"}),
     cause="short_waits",
     culprit=("process", "sysdx-burst"),
-    step="Look at the culprits",
+    step="pidstat -u -p ",
     score_below=97,
     probes=("runqlat",),
 )
