@@ -79,8 +79,10 @@ class SocketsSample:
         fragments: Packets being put together, both address families.
         fragment_bytes: Their memory [bytes].
         crowds: Who holds sockets that are many of a kind: "close_wait" from 100 on,
-            "unread" from 20 on, and "ports" when `ports_to_one` is more than half of
-            `ports`; others are not looked for, and not in it.
+            "unread" from 20 on, "ports" when `ports_to_one` is more than half of
+            `ports`, and "queued", those with more than 64 KiB unread or not yet taken by
+            their peers, when TCP sockets hold more than half of the memory they may;
+            others are not looked for, and not in it.
 
     """
 
@@ -192,21 +194,28 @@ class _Tally:
     flows: defaultdict[int, Counter[bytes]] = field(default_factory=lambda: defaultdict(Counter))
     listeners: list[Socket] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
+    queued: list[int] = field(default_factory=list)
 
     def add(self, raw: bytes, found: list[Found]) -> None:
         """Count the sockets of one datagram, which are all of one address family."""
         flows = self.flows[raw[found[0][3]]] if found else Counter()
-        for state, received, _, place in found:
+        for state, received, sent, place in found:
             self.states[state] += 1
             if state in _ALONE:
                 if state == LISTEN:
                     self.listeners.append(details(raw, place))
                 continue
-            if received > _FULL_QUEUE and state == _ESTABLISHED:
-                self.unread.append(inode_of(raw, place))
+            if received + sent > _FULL_QUEUE:
+                self._note_queue(state, received, inode_of(raw, place))
             port, key = flow(raw, place)
             if port in self.ports:
                 flows[key] += 1
+
+    def _note_queue(self, state: int, received: int, inode: int) -> None:
+        """Remember a socket in which much lies, unread or not yet taken by its peer."""
+        self.queued.append(inode)
+        if received > _FULL_QUEUE and state == _ESTABLISHED:
+            self.unread.append(inode)
 
     def most(self) -> int:
         """Give the connections from one address to one service."""
@@ -230,6 +239,8 @@ def _count(ctx: Context, sample: SocketsSample, net: Path) -> SocketsSample:
     waiting = waiting[:_MOST_LISTENERS]
     taken = _ports_to_one(ctx, tally, sample.time_wait)
     members = _members(ctx, tally, taken)
+    if tally.queued and _squeezed(ctx, sample.tcp_memory_pages):
+        members["queued"] = tally.queued
     # One walk over all descriptors serves all.
     owners = find(ctx, {s.inode for s in waiting}.union(*members.values()))
     return replace(
@@ -272,6 +283,13 @@ def _crowd(
         return crowd(ctx, owners, inodes)
     count, family, key = tally.busiest()
     return crowd(ctx, owners, inodes, count, socket_crowds.service(family, key))
+
+
+def _squeezed(ctx: Context, pages: int | None) -> bool:
+    """Tell whether TCP sockets hold more than half of the memory they may [pages]."""
+    raw = ctx.try_read(ctx.paths.proc / "sys/net/ipv4/tcp_mem") or b""
+    most = [natural(field) for field in raw.split()][2:]
+    return bool(most) and 2 * (pages or 0) > most[0]
 
 
 def _port_range(ctx: Context) -> range:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.culprits import by_sockets
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
@@ -58,13 +60,19 @@ def listen_queue(facts: Facts) -> Signal | None:
     critical=0.95,
     source="Documentation/networking/ip-sysctl.rst, tcp_mem: from its second number on, two thirds "
     "of the third unless set, buffers are held small; at the third connections are killed",
-    explanation="TCP buffers take nearly all memory they may; then connections stall or die.",
+    explanation="TCP buffers take nearly all memory they may; then connections stall or die. Named "
+    "is who holds the sockets in which most lies, unread or not yet taken by their peers.",
     next_steps=("cat /proc/net/sockstat", "ss -tm"),
     advise=more_socket_memory,
 )
 def tcp_memory(facts: Facts) -> Signal | None:
     """Watch memory of TCP sockets against tcp_mem."""
-    return _share(facts, "tcp_memory", "TCP sockets hold {} of the memory they may")
+    signal = _share(facts, "tcp_memory", "TCP sockets hold {} of the memory they may")
+    sample = facts.sample(SocketsSample)
+    crowd = sample.crowds.get("queued") if sample else None
+    return signal and replace(
+        signal, evidence=(*signal.evidence, *_ownerless(crowd)), culprits=by_sockets(crowd)
+    )
 
 
 @rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.culprits import by_udp_losses
+from analysis.culprits import by_sockets, by_udp_losses
 from analysis.model import Culprit, Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
 from analysis.rules.tcp_advice import (
@@ -17,6 +17,7 @@ from analysis.rules.tcp_advice import (
 )
 from analysis.shares import share
 from analysis.text import number, percent
+from collectors.sockets import SocketsSample
 from collectors.tcp import TcpSample
 
 _LEAST_RETRANSMITS = 5.0  # [1/s]
@@ -118,6 +119,13 @@ def _blaming_listeners(facts: Facts, signal: Signal | None) -> Signal | None:
     return Signal(signal.value, signal.message, None, signal.evidence, listeners(facts))
 
 
+def _blaming_readers(facts: Facts, signal: Signal | None) -> Signal | None:
+    """Add who leaves data unread."""
+    sample = facts.sample(SocketsSample)
+    crowd = sample.crowds.get("unread") if sample else None
+    return signal and replace(signal, culprits=by_sockets(crowd))
+
+
 @rule(
     resource="network",
     cause="listen_queue",
@@ -194,7 +202,8 @@ def tcp_receive_drops(facts: Facts) -> Signal | None:
     """Watch received TCP data that had no room."""
     kinds = ("TCPRcvQDrop", "TCPOFODrop", "RcvPruned", "TCPZeroWindowDrop")
     names = tuple(f"TcpExt.{kind}" for kind in kinds)
-    return _rate_rule(facts, names, "{} TCP segments per second had no room")
+    sentence = "{} TCP segments per second had no room"
+    return _blaming_readers(facts, _rate_rule(facts, names, sentence))
 
 
 @rule(
@@ -214,7 +223,7 @@ def tcp_receive_drops(facts: Facts) -> Signal | None:
 def tcp_receive_squeezed(facts: Facts) -> Signal | None:
     """Watch how often full receive buffers are squeezed."""
     sentence = "{} times per second a full receive buffer was squeezed"
-    return _rate_rule(facts, ("TcpExt.PruneCalled",), sentence)
+    return _blaming_readers(facts, _rate_rule(facts, ("TcpExt.PruneCalled",), sentence))
 
 
 @rule(

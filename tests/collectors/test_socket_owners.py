@@ -12,6 +12,7 @@ from collectors.base import Context, Paths
 from collectors.model import Cause
 from collectors.socket_crowds import place_of, service
 from collectors.socket_owners import Holder, crowd, find
+from collectors.sockets import _squeezed
 from tests.collectors.space import LEAK, inside
 
 # Accepts nobody, and all go away again.
@@ -191,6 +192,56 @@ def test_who_leaves_data_unread_is_named():
     )
     assert unread == 25
     assert holders(told) == [(pid, "slow", 25)]
+
+
+# Sends what nobody takes: with such a buffer the other side has room for little.
+FULL = """
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+server.bind(("127.0.0.1", 0))
+server.listen()
+held = []
+for _ in range(25):
+    peer = socket.create_connection(server.getsockname())
+    held += peer, server.accept()[0]
+    peer.setblocking(False)
+    try:
+        for _ in range(30): peer.send(bytes(10_000))
+    except BlockingIOError:
+        pass
+ready()
+"""
+
+
+def test_who_holds_full_sockets_is_named_once_tcp_has_little_memory_left():
+    pid, before, short = inside(
+        """
+        from collectors import sockets
+        pid = start("sender", FULL)
+        before = sockets.collect(Context(duration=0.0)).crowds
+        sockets._squeezed = lambda *_: True
+        tell(pid, before, sockets.collect(Context(duration=0.0)).crowds)
+        """,
+        FULL=FULL,
+    )
+    assert before == {}
+    assert short.keys() == {"queued"}
+    assert holders(short["queued"]) == [(pid, "sender", 25)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "pages", "short"),
+    [
+        (b"100\t200\t300\n", 151, True), (b"100\t200\t300\n", 150, False),
+        (b"100\t200\t300\n", None, False), (b"100 200", 900, False), (None, 900, False),
+    ],
+)  # fmt: skip
+def test_tcp_has_little_memory_left_from_half_of_the_most_on(tmp_path, limits, pages, short):
+    file = tmp_path / "sys/net/ipv4/tcp_mem"
+    file.parent.mkdir(parents=True)
+    if limits is not None:
+        file.write_bytes(limits)
+    assert _squeezed(Context(paths=Paths(proc=tmp_path), duration=0.0), pages) is short
 
 
 def test_descriptors_are_not_walked_for_a_few(monkeypatch):

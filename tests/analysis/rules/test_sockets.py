@@ -154,6 +154,7 @@ LARGE, SMALL = Holder(7, "leaker", "/a", 150), Holder(8, "other", "/b", 40)
     [
         ("close_wait", "close_wait", {"states": {"close_wait": 200}}),
         ("unread_data", "unread", {"states": {"established": 300}, "unread": 200}),
+        ("tcp_memory", "queued", {"tcp_memory_pages": 800}),
     ],
 )
 def test_who_holds_many_sockets_is_named_with_the_share_of_all(rule, name, sample):

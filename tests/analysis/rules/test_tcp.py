@@ -10,7 +10,7 @@ from analysis.rules import tcp
 from analysis.score import findings
 from collectors.memory import MemorySample
 from collectors.model import Outcome, Status, Sweep
-from collectors.socket_owners import Holder
+from collectors.socket_owners import Crowd, Holder
 from collectors.sockets import Listener, SocketsSample
 from collectors.sysctl import SysctlSample
 from collectors.tcp import TcpSample
@@ -206,6 +206,18 @@ def test_who_does_not_read_comes_before_a_larger_buffer():
     )
     told = tcp.larger_buffers(seen, tcp.udp_receive_buffer(seen))
     assert [r.id for r in told] == ["udp:readers", "sysctl:net.core.rmem_max"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "counter"),
+    [("tcp_receive_drops", "TcpExt__TCPRcvQDrop"), ("tcp_receive_squeezed", "TcpExt__PruneCalled")],
+)
+def test_who_leaves_data_unread_is_named_for_what_had_no_room(rule, counter):
+    crowd = Crowd(40, (Holder(7, "reader", "/a", 30),), 10)
+    lost = counted(**{counter: 9_000})
+    signal = getattr(tcp, rule)(facts(lost, SocketsSample(crowds={"unread": crowd})))
+    assert [(c.name, c.id, c.share) for c in signal.culprits] == [("reader", "7", 0.75)]
+    assert getattr(tcp, rule)(facts(lost)).culprits == ()
 
 
 def test_whose_udp_sockets_lost_datagrams_is_named_and_others_by_their_port():
