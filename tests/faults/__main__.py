@@ -75,7 +75,8 @@ def _faults(arguments: argparse.Namespace) -> int:
     outcomes = [_tried(scenario, 0.0 if arguments.busy else quiet.PATIENCE) for scenario in chosen]
     _say("", text(outcomes))
     if arguments.output is not None:
-        arguments.output.write_text(markdown(outcomes), encoding="utf-8")
+        document = silence.carried(markdown(outcomes), _earlier(arguments.output))
+        arguments.output.write_text(document, encoding="utf-8")
     return 0 if all(total.met for total in totals(outcomes)) else 1
 
 
@@ -91,9 +92,14 @@ def _silence(arguments: argparse.Namespace) -> int:
     spells = silence.run(arguments.silence, lambda spell: _say("  ".join(silence.row(spell))))
     _say("", silence.text(spells))
     if arguments.output is not None:
-        document = arguments.output.read_text("utf-8") if arguments.output.exists() else ""
-        arguments.output.write_text(silence.appended(document, spells), encoding="utf-8")
+        document = silence.appended(_earlier(arguments.output), spells)
+        arguments.output.write_text(document, encoding="utf-8")
     return 0 if all(spell.good for spell in spells) else 1
+
+
+def _earlier(file: Path) -> str:
+    """Read a document that is about to be written anew."""
+    return file.read_text("utf-8") if file.exists() else ""
 
 
 def _say(*lines: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,4 +134,22 @@ def appended(document: str, spells: Sequence[Spell]) -> str:
 
     """
     kept = document.partition(_TITLE)[0].rstrip()
-    return f"{kept}\n\n{_TITLE}\n\n{text(spells)}\n".lstrip()
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    made = f"Made by `./dev faults --silence` on {today}; sweeps observe {WINDOW:g} s."
+    return f"{kept}\n\n{_TITLE}\n\n{made}\n\n{text(spells)}\n".lstrip()
+
+
+def carried(document: str, earlier: str) -> str:
+    """
+    Take the table over from an earlier document.
+
+    Args:
+        document: The document.
+        earlier: What it takes the place of.
+
+    Returns:
+        The document, with the table where there was one.
+
+    """
+    _, title, table = earlier.partition(_TITLE)
+    return f"{document.rstrip()}\n\n{title}{table}" if title else document

@@ -179,13 +179,12 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def markdown(outcomes: Sequence[Outcome], more: str = "") -> str:
+def markdown(outcomes: Sequence[Outcome]) -> str:
     """
     Write the document.
 
     Args:
         outcomes: Of all scenarios.
-        more: Another section.
 
     Returns:
         The document.
@@ -213,7 +212,7 @@ Read the table with this in mind:
 ## What was done
 
 {grid(("scenario", "fault", "cause", "what fired"), map(_done, outcomes))}
-{more}"""
+"""
 
 
 def _caveats(outcomes: Sequence[Outcome]) -> Iterator[str]:

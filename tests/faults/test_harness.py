@@ -292,6 +292,8 @@ def test_the_table_on_silence_takes_the_place_of_an_earlier_one():
     once = silence.appended("# Title\n", spells)
     assert silence.appended(once, spells) == once
     assert "| idle | 2 | 98.0 | none |" in once
+    assert silence.carried("# Anew\n", once) == once.replace("# Title", "# Anew")
+    assert silence.carried("# Anew\n", "") == "# Anew\n"
     assert spells[0].good
     assert not silence.Spell("idle", (96.9,), {}, 97.0).good
     assert not silence.Spell("idle", (99.0,), {"storm": 1}, 97.0).good
