@@ -20,7 +20,7 @@ from collectors.bpf.model import ProbeSample
 from collectors.bpf.probe import discover
 from collectors.model import Cause, Outcome, Status
 from exporter import clock
-from exporter.metrics_catalog import SWEEP_BUCKETS, UTILIZATION_BUCKETS
+from exporter.metrics_catalog import SWEEP_BUCKETS
 from exporter.metrics_page import Distribution, Page, Pages
 from exporter.metrics_totals import Published, Totals
 from exporter.policy import Policy
@@ -223,9 +223,8 @@ class Exposition:
             for reason in reasons - {None, Cause.ABSENT}:
                 totals.errors[name, str(reason)] += 1
         for name, use in published.assessment.resources.items():
-            histogram = totals.utilization.setdefault(name, Distribution(UTILIZATION_BUCKETS))
             for value in _utilization_samples(use):
-                histogram.observe(value)
+                totals.utilization[name].observe(value)
 
     def _compose(self) -> None:
         """Gather the exporter's own values and put the page together."""

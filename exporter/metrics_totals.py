@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from collectors.bpf.model import Histogram, ProbeSample
 from collectors.model import Outcome
 from exporter import clock
 from exporter.examine import Result
-from exporter.metrics_catalog import BY_NAME, Family
+from exporter.metrics_catalog import BY_NAME, UTILIZATION_BUCKETS, Family
 from exporter.metrics_page import OTHER, Distribution
 from exporter.report import Report
 
@@ -96,7 +96,8 @@ class Totals:
         last_success: Profile to the wall time of its last complete sweep [s].
         errors: (collector, reason) to turns.
         collector_success: Collector to the wall time of its last sample [s].
-        utilization: Resource to the utilization of its sample intervals.
+        utilization: Resource to the utilization of its sample intervals; one that is
+            never sampled is not in it.
         dropped: (family, reason) to values that were not exposed.
         probes: Probe to what it has seen.
         histograms: Family of a probe, to label values, to the spread in all windows.
@@ -108,7 +109,9 @@ class Totals:
     last_success: dict[str, float] = field(default_factory=dict)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     collector_success: dict[str, float] = field(default_factory=dict)
-    utilization: dict[str, Distribution] = field(default_factory=dict)
+    utilization: defaultdict[str, Distribution] = field(
+        default_factory=lambda: defaultdict(lambda: Distribution(UTILIZATION_BUCKETS))
+    )
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     probes: dict[str, ProbeTotals] = field(default_factory=dict)
     histograms: dict[str, dict[tuple[str, ...], Distribution]] = field(default_factory=dict)
