@@ -40,7 +40,7 @@ _PLACES: dict[str, Callable[[Culprit], str | None]] = {
 _PLACE = re.compile(rf"\b(?:{'|'.join(_PLACES)})\b")
 
 
-def addressed(steps: Sequence[str], culprits: Sequence[Culprit]) -> tuple[str, ...]:
+def with_culprits(steps: Sequence[str], culprits: Sequence[Culprit]) -> tuple[str, ...]:
     """
     Put the culprits' names into what to look at next, so that a line can be pasted as it is.
 

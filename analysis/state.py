@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from analysis.model import Anomaly, Finding, Rule, Severity, Signal
-from analysis.next_steps import addressed
+from analysis.next_steps import with_culprits
 from analysis.score import fading
 from collectors.model import Sweep
 
@@ -297,7 +297,7 @@ def describe(finding: Finding, since: float) -> Anomaly:
         critical=rule.critical,
         since=since,
         explanation=rule.explanation,
-        next_steps=addressed(rule.next_steps, signal.culprits),
+        next_steps=with_culprits(rule.next_steps, signal.culprits),
         evidence=signal.evidence,
         culprits=signal.culprits,
     )

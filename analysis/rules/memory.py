@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.culprits import by_faults, by_memory
 from analysis.model import Evidence, Facts, Kind, Scale, Signal
 from analysis.registry import rule
-from analysis.rules.memory_advice import find_consumer, find_reader, swap_less
+from analysis.rules.memory_advice import find_consumer, find_faulting, swap_less
 from analysis.rules.oom_victims import by_oom, told
 from analysis.stalls import harmed
 from analysis.text import percent, size
@@ -279,7 +279,7 @@ def memory_corrupted(facts: Facts) -> Signal | None:
     "faults as well",
     explanation="Programs wait for pages of theirs that have to be read from storage.",
     next_steps=("pidstat -r -p PID 1 5, column majflt/s",),
-    advise=find_reader,
+    advise=find_faulting,
 )
 def major_faults(facts: Facts) -> Signal | None:
     """Watch page faults that needed storage, while they make tasks wait."""

@@ -44,7 +44,7 @@ def find_consumer(facts: Facts, _: Signal) -> Iterable[Recommendation]:
         )
 
 
-def find_reader(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
+def find_faulting(facts: Facts, signal: Signal) -> Iterable[Recommendation]:
     """
     Advise to look at whose pages come from storage.
 
@@ -270,6 +270,7 @@ def _spare(sample: MemorySample) -> float:
 
 def _swapped(sample: MemorySample, faults: float) -> bool:
     """Tell whether most page faults [1/s] that wait for storage wait for swap."""
+    # A kernel without swap does not count it.
     return 2 * (sample.per_second("pswpin") or 0.0) > faults
 
 

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from analysis.evidence import Culprit
-from analysis.next_steps import addressed
+from analysis.next_steps import with_culprits
 from analysis.registry import discover_rules
 
 PROCESS = Culprit("process", "leaker", "41,42,…", detail="/system.slice/leaker.service")
@@ -28,7 +28,7 @@ LINK, MOUNT = Culprit("interface", "eth0"), Culprit("mount", "/srv/data")
     ],
 )
 def test_a_step_names_the_first_culprit_of_its_kind(step, culprits, told):
-    assert addressed((step,), culprits) == (told,)
+    assert with_culprits((step,), culprits) == (told,)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_a_step_names_the_first_culprit_of_its_kind(step, culprits, told):
     ],
 )
 def test_a_word_stays_where_no_culprit_has_what_it_stands_for(step, culprit):
-    assert addressed((step,), [culprit]) == (step,)
-    assert addressed((step,), []) == (step,)
+    assert with_culprits((step,), [culprit]) == (step,)
+    assert with_culprits((step,), []) == (step,)
 
 
 def test_a_name_that_somebody_chose_is_no_command():
     mount = Culprit("mount", "/media/a b; reboot")
-    (step,) = addressed(("du -x MOUNT",), [mount])
+    (step,) = with_culprits(("du -x MOUNT",), [mount])
     assert shlex.split(step) == ["du", "-x", mount.name]
 
 
@@ -61,6 +61,6 @@ def test_every_word_that_stands_for_a_culprit_is_known():
         for word in re.findall(r"\b[A-Z]{3,}\b", step)
     }
     culprits = [PROCESS, LINK, MOUNT, Culprit("remote", "a"), Culprit("device", "b")]
-    unknown = {word for word in words if addressed((word,), culprits) == (word,)}
+    unknown = {word for word in words if with_culprits((word,), culprits) == (word,)}
     own = "AER CPU ECC EDAC FUSE GPU NVRM RPS RSS DEV NAME PERFORMANCE POWER SCPU TEMPERATURE"
     assert unknown <= {*own.split()}

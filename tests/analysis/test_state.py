@@ -247,13 +247,14 @@ def test_the_onset_is_forgotten_when_calm_went_between():
 
 
 def test_everything_of_the_rule_and_the_signal_is_told():
-    culprit, evidence = Culprit("process", "hog"), Evidence("e", 1.0, "x", "file")
-    rule = Rule(**SETTINGS | {"next_steps": ("n",), "explanation": "E"}, evaluate=lambda _: None)
+    culprit, evidence = Culprit("process", "hog", "7"), Evidence("e", 1.0, "x", "file")
+    words = {"next_steps": ("top -p PID",), "explanation": "E"}
+    rule = Rule(**SETTINGS | words, evaluate=lambda _: None)
     signal = Signal(50.0, "m", "sda", (evidence,), (culprit,))
     told = describe(Finding(rule, signal, Severity.WARNING, 9.0), 7.0)
     assert told == Anomaly(
-        "r", "cpu", "c", Severity.WARNING, "m", "sda", 50.0, "1/s", 10.0, 100.0, 7.0, "E", ("n",),
-        (evidence,), (culprit,),
+        "r", "cpu", "c", Severity.WARNING, "m", "sda", 50.0, "1/s", 10.0, 100.0, 7.0, "E",
+        ("top -p 7",), (evidence,), (culprit,),
     )  # fmt: skip
 
 

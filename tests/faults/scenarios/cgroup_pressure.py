@@ -23,7 +23,7 @@ while True: time.sleep(60)
 @contextmanager
 def _induce(_: Path) -> Iterator[Fault]:
     with group("memory") as made:
-        made.brake(_LIMIT)
+        made.memory_high(_LIMIT)
         with program("sysdx-braked", _CODE, made.doors):
             yield Fault()
 

@@ -70,7 +70,7 @@ class Group:
         with contextlib.suppress(OSError):
             (self.places["memory"] / more[0]).write_text(str(more[1]))
 
-    def brake(self, limit: int) -> None:
+    def memory_high(self, limit: int) -> None:
         """
         Hold processes back, but kill none.
 
