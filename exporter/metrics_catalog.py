@@ -250,7 +250,8 @@ _OWN: tuple[Family, ...] = (
     _of_self(
         "sysdx_probe_lost_events_total",
         COUNTER,
-        "Events that an eBPF probe could not keep: full buffers and tables.",
+        "Events that an eBPF probe could not keep, as buffers and tables were full, or was not "
+        "called for, as another eBPF program ran on that CPU.",
         ("probe",),
     ),
     _of_self(

@@ -74,7 +74,7 @@ class ProbeTotals:
     Attributes:
         observed_seconds: Length of the windows [s].
         events: Events.
-        lost: Events it could not keep.
+        lost: Events it could not keep or was not called for.
         map_bytes: Kernel memory of its maps in the last window [bytes].
 
     """

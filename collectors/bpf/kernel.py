@@ -16,7 +16,8 @@ class Kernel:
     """
     Read the maps of a loaded module.
 
-    The module is handed in, so that only the worker imports bcc.
+    The module is handed in, so that only the worker imports bcc; with descriptors of its maps
+    that are read instead of the module's own, which libbcc may close by mistake.
 
     Attributes:
         tracefs: For names in print formats; None when it cannot be read.
@@ -28,6 +29,7 @@ class Kernel:
         self,
         module: Any,
         *,
+        descriptors: Mapping[str, int] | None = None,
         tracefs: Tracefs | None = None,
         notes: Mapping[str, tuple[str, ...]] | None = None,
         user_symbol: Callable[[int, int], bytes] = lambda _address, _pid: b"",
@@ -37,6 +39,7 @@ class Kernel:
         self.tracefs = tracefs
         self.notes = dict(notes or {})
         self._module = module
+        self._descriptors = descriptors or {}
         self._user_symbol = user_symbol
         self._kernel_symbol = kernel_symbol
         self._forget_symbols = forget_symbols
@@ -53,8 +56,15 @@ class Kernel:
             One number per index.
 
         """
-        table = self._module[name]
+        table = self._table(name)
         return [_total(table[index]) for index in range(len(table))]
+
+    def _table(self, name: str) -> Any:
+        """Give a map, read by its own descriptor where there is one."""
+        table = self._module[name]
+        if name in self._descriptors:
+            table.map_fd = self._descriptors[name]
+        return table
 
     def slots(self, name: str) -> list[int]:
         """
@@ -95,7 +105,7 @@ class Kernel:
         """
         # One call for all would be faster, but not every kernel has it, and bcc reports
         # that with a bare Exception; 10,000 entries take 40 ms this way.
-        for key, value in self._module[name].items():
+        for key, value in self._table(name).items():
             yield _plain(key), _plain(value)
 
     def stack(self, name: str, number: int) -> list[int]:
@@ -110,7 +120,7 @@ class Kernel:
             Addresses, innermost first; empty when unknown.
 
         """
-        return list(self._module[name].walk(number)) if number > _UNKNOWN_STACK else []
+        return list(self._table(name).walk(number)) if number > _UNKNOWN_STACK else []
 
     def user_frames(self, name: str, number: int, pid: int) -> tuple[str, ...]:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -152,7 +152,9 @@ class ProbeSample:
         probe: Its name.
         window_seconds: How long it watched [s].
         events: Events it saw.
-        lost: Events it could not keep: full buffers and tables.
+        lost: Events it could not keep (full buffers and tables), and calls of its programs that
+            the kernel left out because an eBPF program ran on that CPU: an event that begins and
+            ends may miss both, so this is the most that is missing.
         histograms: Spreads of what it measured.
         values: Further numbers by name; the probe's docstring says what they are.
         tops: By what, to the largest groups over all events: dicts with counts and sums.
@@ -178,3 +180,24 @@ class ProbeSample:
     stack_unit: str = ""
     notes: tuple[str, ...] = ()
     map_bytes: int | None = None
+
+
+def with_skipped(sample: ProbeSample, calls: int) -> ProbeSample:
+    """
+    Count as lost what a probe was not called for, and say so.
+
+    Args:
+        sample: What it saw.
+        calls: How many calls of its programs the kernel left out.
+
+    Returns:
+        The same, with them among the lost and a note; unchanged when there were none.
+
+    """
+    if not calls:
+        return sample
+    note = (
+        f"{calls} of the lost are calls that the kernel left out, as an eBPF program ran on that "
+        "CPU already; with fewer probes at a time they are fewer"
+    )
+    return replace(sample, lost=sample.lost + calls, notes=(*sample.notes, note))

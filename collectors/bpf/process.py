@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ _NICE = 10
 _OOM_SCORE = "800"  # among the first to go: it is only a guest here
 _CPU_SECONDS = 120
 _ERROR_TAIL = 2000  # [bytes]
+_FAR = 512  # half of the descriptors that a process may have by default
 _BPF_CAPABILITY, _ADMIN_CAPABILITY = 39, 21  # include/uapi/linux/capability.h
 _WAY_OUT = "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
 
@@ -42,6 +44,25 @@ def _try_write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError:
         return
+
+
+def out_of_reach(fd: int) -> int:
+    """
+    Give a descriptor another, high number, beside its own.
+
+    libbcc before 0.33, which is that of Debian 12 and Ubuntu 24.04, closes a descriptor whose
+    number it has never set when it names the functions of a program (bcc #5193): small numbers
+    were seen, and the map that had one was not readable from then on.
+
+    Args:
+        fd: The descriptor.
+
+    Returns:
+        The other one.
+
+    """
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(_FAR, soft // 2))
 
 
 def may_trace() -> tuple[Verdict, str] | None:
@@ -105,7 +126,8 @@ class Place:
         place = next(found, None)
         if place is None and entered and _mount(Path("tracefs"), PLACES[0], b"tracefs", 0):
             # By a descriptor it can be read after the namespace is left as well.
-            place = Path(f"/proc/self/fd/{os.open(PLACES[0], os.O_PATH | os.O_DIRECTORY)}")
+            fd = out_of_reach(os.open(PLACES[0], os.O_PATH | os.O_DIRECTORY))
+            place = Path(f"/proc/self/fd/{fd}")
         self.tracefs = None if place is None else Tracefs(place)
 
     def leave(self) -> None:
@@ -154,7 +176,7 @@ class ErrorCatcher:
 
     def __init__(self) -> None:
         """Put a file in memory in its place."""
-        self._file = os.memfd_create("stderr")
+        self._file = out_of_reach(os.memfd_create("stderr"))
         os.dup2(self._file, 2)
 
     def take(self) -> str:

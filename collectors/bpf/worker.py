@@ -13,10 +13,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import resource
-import select
 import sys
 import time
 import traceback
@@ -26,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from collectors.bpf import process, source
+from collectors.bpf import fdinfo, model, pipe, process, source
 from collectors.bpf.btf import VMLINUX, Btf
 from collectors.bpf.kernel import Kernel
 from collectors.bpf.model import ProbeSample, Verdict
@@ -100,7 +98,7 @@ class Worker:
         refused = self._refused()
         if refused is not None:
             self.verdicts |= dict.fromkeys(self.probes, refused)
-            _say("ready", verdicts=self.verdicts, seconds=0.0)
+            pipe.say("ready", verdicts=self.verdicts, seconds=0.0)
             return
         self._look()
         plans = self._plan()
@@ -110,7 +108,7 @@ class Worker:
         running = {p.probe.name: p for p in planned if module and self._attach(module, p)}
         self.place.leave()
         time.sleep(_SETTLE)
-        _say("ready", verdicts=self.verdicts, seconds=time.monotonic() - started)
+        pipe.say("ready", verdicts=self.verdicts, seconds=time.monotonic() - started)
         if module is not None and running:
             self._observe(module, running)
 
@@ -182,7 +180,8 @@ class Worker:
         try:
             return question()
         except Exception as error:
-            raise Fault(f"{error}: {self.errors.take()}".strip(": ")) from error
+            said = str(error) or type(error).__name__
+            raise Fault(f"{said}: {self.errors.take()}".strip(": ")) from error
 
     def _attach(self, module: Module, planned: Planned) -> bool:
         """Load and attach a probe's programs; one that fails takes its probe with it."""
@@ -253,8 +252,10 @@ class Worker:
     def _observe(self, module: Module, running: Mapping[str, Planned]) -> None:
         """Wait for the start, watch, and tell what was seen."""
         bpf = module.bpf
+        maps = self._maps(bpf)
         self.kernel = Kernel(
             bpf,
+            descriptors=maps,
             tracefs=self.host.tracefs,
             notes={name: planned.notes for name, planned in running.items()},
             user_symbol=lambda address, pid: bpf.sym(address, pid, show_module=False),
@@ -262,36 +263,39 @@ class Worker:
             forget_symbols=self._forget_symbols,
         )
         rings = [r for r in self.recorders.values() if r.ring is not None]
-        if not _told(None):
+        if not pipe.told(None):
             return
+        before = _skipped(bpf, running)
         gate = bpf["gate_"]
         gate[0] = ctypes.c_uint64(1)
         opened = time.monotonic()
         while (left := opened + self.duration - time.monotonic()) > 0:
             if rings:
                 bpf.ring_buffer_consume()
-            if _told(min(left, _LOOK if rings else left)):
+            if pipe.told(min(left, _LOOK if rings else left)):
                 break
         gate[0] = ctypes.c_uint64(0)
         seconds = time.monotonic() - opened
         if rings:
             bpf.ring_buffer_consume()
-        sizes = self._map_sizes(bpf)
+        skipped = _skipped(bpf, running)
+        sizes = {name: fdinfo.memory(fd) for name, fd in maps.items()}
         for name in running:
-            self._tell(name, seconds, sizes)
-        _say("done", **_usage(), map_bytes=sum(sizes.values()))
+            self._tell(name, seconds, sizes, skipped[name] - before[name])
+        pipe.say("done", **_usage(), map_bytes=sum(sizes.values()))
 
-    def _tell(self, name: str, seconds: float, sizes: Mapping[str, int]) -> None:
+    def _tell(self, name: str, seconds: float, sizes: Mapping[str, int], skipped: int) -> None:
         """Conclude one probe; a mistake in its decoder costs only that probe."""
         recorder = self.recorders[name]
         try:
             sample: ProbeSample = self._ask(lambda: recorder.sample(self.kernel, seconds))
         except Fault as fault:
-            _say("failed", probe=name, text=f"the readings were not understood: {fault}")
+            pipe.say("failed", probe=name, text=f"the readings were not understood: {fault}")
             return
         own = sum(size for table, size in sizes.items() if table.startswith(f"{name}_"))
         notes = (*self.kernel.notes.get(name, ()), *sample.notes)
-        _say("sample", probe=name, sample=asdict(replace(sample, map_bytes=own, notes=notes)))
+        whole = model.with_skipped(replace(sample, map_bytes=own, notes=notes), skipped)
+        pipe.say("sample", probe=name, sample=asdict(whole))
 
     def _forget_symbols(self, pid: int) -> None:
         """Free bcc's symbols of a process; it keeps them as long as it lives."""
@@ -299,22 +303,23 @@ class Worker:
         if cache is not None:
             self._lib.bcc_free_symcache(cache.cache, pid)
 
-    def _map_sizes(self, bpf: Any) -> dict[str, int]:
-        """Read the kernel memory of each map."""
+    def _maps(self, bpf: Any) -> dict[str, int]:
+        """Give the descriptor of each map."""
         lib = self._lib
         lib.bpf_table_name.restype = ctypes.c_char_p  # bcc does not use it, so does not say
         lib.bpf_table_name.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
         numbers = range(lib.bpf_num_tables(bpf.module))
         names = [lib.bpf_table_name(bpf.module, number) for number in numbers]
-        return {n.decode(): _memlock(lib.bpf_table_fd(bpf.module, n)) for n in names}
+        find = lib.bpf_table_fd
+        return {n.decode(): process.out_of_reach(find(bpf.module, n)) for n in names}
 
 
-def _memlock(fd: int) -> int:
-    """Read what a map takes; /proc/PID/fdinfo, memlock."""
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
-        if line.startswith("memlock:"):
-            return int(line.split()[1])
-    return 0
+def _skipped(bpf: Any, running: Mapping[str, Planned]) -> dict[str, int]:
+    """Read how many calls of each probe's programs the kernel has left out."""
+    return {
+        name: sum(fdinfo.skipped(bpf.funcs[p.name.encode()].fd) for p in planned.programs)
+        for name, planned in running.items()
+    }
 
 
 def _import_bcc() -> Any:
@@ -328,24 +333,6 @@ def _import_bcc() -> Any:
     return bcc if hasattr(bcc, "BPF") else None
 
 
-def _told(timeout: float | None) -> bool:
-    """
-    Wait for a word on standard input.
-
-    Args:
-        timeout: Longest wait [s]; None for ever.
-
-    Returns:
-        Whether one came. When the other side is gone, this process ends.
-
-    """
-    if not select.select([0], [], [], timeout)[0]:
-        return False
-    if not os.read(0, 4096):
-        os._exit(0)
-    return True
-
-
 def _usage() -> dict[str, float | int]:
     """Tell what this process has cost so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -355,34 +342,16 @@ def _usage() -> dict[str, float | int]:
     }
 
 
-def _say(kind: str, **more: Any) -> None:
-    """Write one line of JSON."""
-    line = json.dumps({"kind": kind, **more}, separators=(",", ":")) + "\n"
-    data = line.encode()
-    while data:
-        data = data[os.write(1, data) :]
-
-
-def _request() -> dict[str, Any]:
-    """Read the one line that says what is wanted, and not a byte of what follows."""
-    with open(0, "rb", buffering=0, closefd=False) as words:
-        line = words.readline()
-    if not line:
-        sys.exit(0)
-    request: dict[str, Any] = json.loads(line)
-    return request
-
-
 def _crash(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Tell on standard output what nobody caught: standard error is not read."""
-    _say("crashed", text="".join(traceback.format_exception(kind, error, where, limit=-3)))
+    pipe.say("crashed", text="".join(traceback.format_exception(kind, error, where, limit=-3)))
 
 
 def main() -> None:
     """Run one window."""
     sys.excepthook = _crash
     process.be_modest()
-    Worker(_request()).run()
+    Worker(pipe.request()).run()
     # Without this, the interpreter would detach every program first.
     os._exit(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,32 @@ def test_counts_lie_between_those_of_the_kernel_around_and_within_the_window(obs
     least = {name: after[name] - before[name] for name in after}
     most = {name: end[name] - outside[name] for name in end}
     assert set(counts) <= {name for name, count in most.items() if count}
-    assert [n for n in least if not least[n] <= counts.get(n, 0) <= most[n]] == []
+    told = {name: range(counts.get(name, 0), counts.get(name, 0) + seen.lost + 1) for name in most}
+    assert [n for n in least if told[n][-1] < least[n] or told[n][0] > most[n]] == []
     assert max(least.values()) > READS // 10, "there was no load"
     assert seen.events == sum(counts.values())
-    assert seen.lost == 0
+    assert seen.lost <= READS // 20
+
+
+@pytest.fixture
+def full_of_calls():
+    """Keep all CPUs in system calls, so that interrupts come in the midst of other probes."""
+    call = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "status=none"]
+    programs = [subprocess.Popen(call) for _ in os.sched_getaffinity(0)]
+    yield
+    for one in programs:
+        one.kill()
+        one.wait()
+
+
+def test_what_the_kernel_leaves_out_beside_another_probe_is_lost(observe, reads, full_of_calls):
+    result = observe("hardirqs", "syscount", load=reads)
+    seen, (before, after) = result["hardirqs"], result.told
+    came = sum(after.values()) - sum(before.values())
+    assert came > READS // 10, "there was no load"
+    assert 0 < seen.lost <= 2 * came
+    assert seen.events + seen.lost >= came
+    assert f"{seen.lost} of the lost" in " ".join(seen.notes)
 
 
 def test_times_are_possible_and_agree_with_each_other(observe, reads):

@@ -274,6 +274,22 @@ worker.main()
 """
 
 
+def answers_of(script, *names):
+    """Have a worker of our own watch for a moment: what it was told of each, and all answers."""
+    request = {"probes": names, "duration": 0.3, "own": [os.getpid()]}
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        run.stdin.write(json.dumps(request) + "\nopen\n")
+        run.stdin.flush()
+        ready, *answers = map(json.loads, run.stdout)
+    return ready["verdicts"], [(a["kind"], a.get("probe")) for a in answers]
+
+
 @pytest.mark.parametrize(
     ("shared", "on", "body", "verdict"),
     [
@@ -283,22 +299,32 @@ worker.main()
     ],
 )
 def test_one_broken_probe_costs_no_other(shared, on, body, verdict):
-    request = {"probes": ["broken", "runqlat"], "duration": 0.3, "own": [os.getpid()]}
-    run = subprocess.Popen(
-        [sys.executable, "-c", BROKEN % (shared, on, body)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with run:
-        run.stdin.write(json.dumps(request) + "\nopen\n")
-        run.stdin.flush()
-        ready, *answers = map(json.loads, run.stdout)
-    assert ready["verdicts"]["broken"][0] == verdict
-    assert len(ready["verdicts"]["broken"][1]) > 20
-    assert ready["verdicts"]["runqlat"][0] == Verdict.OK
-    assert [(a["kind"], a.get("probe")) for a in answers] == [("sample", "runqlat"), ("done", None)]
+    verdicts, answers = answers_of(BROKEN % (shared, on, body), "broken", "runqlat")
+    assert verdicts["broken"][0] == verdict
+    assert len(verdicts["broken"][1]) > 20
+    assert verdicts["runqlat"][0] == Verdict.OK
+    assert answers == [("sample", "runqlat"), ("done", None)]
+
+
+CLOSING = """
+import os
+from collectors.bpf import worker
+from collectors.bpf.kernel import Kernel
+
+def frames(self, name, number, pid, seen=Kernel.user_frames):
+    os.closerange(1, 256)
+    return seen(self, name, number, pid)
+
+Kernel.user_frames = frames
+worker.main()
+"""
+
+
+def test_descriptors_that_libbcc_closes_cost_no_probe():
+    names = ("offcputime", "softirqs", "syscount", "wakeuptime")
+    verdicts, answers = answers_of(CLOSING, *names)
+    assert {verdicts[name][0] for name in names} == {Verdict.OK}
+    assert answers == [*(("sample", name) for name in names), ("done", None)]
 
 
 def test_the_daemon_never_imports_bcc():

@@ -3,11 +3,11 @@ Interrupts of devices: how many each handler took, and how long it kept its CPU.
 
 Event: irq:irq_handler_entry and irq_handler_exit, around each handler of a line. Cost: about 0.8
 us per interrupt. Missed: interrupts without such a handler (local timer, rescheduling, function
-calls), the threads of threaded handlers, which tasks' probes see; an interrupt that comes while
-any eBPF program of a tracepoint runs on its CPU. Handlers of one name, as of the queues of one
-device, are told together; what the line's handlers beyond 1,024 names did is lost. The metric has
-the 15 names that came first, the busiest of a window before others, and the rest as "other"; the
-report has them all. Kernels: all.
+calls), the threads of threaded handlers, which tasks' probes see. Lost: what comes while an eBPF
+program of a tracepoint runs on its CPU (one in ten beside ten probes on a busy host), and what
+the line's handlers beyond 1,024 names did. Handlers of one name, as of the queues of one device,
+are told together. The metric has the 15 names that came first, the busiest of a window before
+others, and the rest as "other"; the report has them all. Kernels: all.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ Wake-ups: who ended the sleep of whom, from where, and how long that sleep had b
 Event: sched:sched_switch (a task goes to sleep), sched:sched_waking (the current task, or an
 interrupt that came while it ran, wakes it). Cost: about 0.2 us per switch and 4 us per wake-up.
 Missed: tasks asleep when the window opens, until they next go to sleep; sleeps that nobody ended
-in it; wake-ups by an interrupt that comes while any eBPF program of a tracepoint runs on its CPU,
-which the kernel then skips (0.4 % beside syscount). Values: `asleep_seconds`, the sum of the
-sleeps; `stacks_lost`, wake-ups whose stack is not known, among them those of programs that were
-interrupted, which are not shown anyway. Stacks: microseconds of sleep; the waker comes first, and
-"wakes TASK" last; what an interrupt did is not charged to the process that it interrupted. Tops:
-pairs of waker and woken. Filters choose whose sleeps count.
+in it. Lost: wake-ups by an interrupt that comes while an eBPF program of a tracepoint runs on its
+CPU, which the kernel then leaves out (0.4 % beside syscount). Values: `asleep_seconds`, the sum of
+the sleeps; `stacks_lost`, wake-ups whose stack is not known, among them those of programs that
+were interrupted, which are not shown anyway. Stacks: microseconds of sleep; the waker comes first,
+and "wakes TASK" last; what an interrupt did is not charged to the process that it interrupted.
+Tops: pairs of waker and woken. Filters choose whose sleeps count.
 Kernels: all with these tracepoints, 4.15 and later.
 """
 

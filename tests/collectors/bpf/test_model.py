@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.bpf.model import Bucket, histogram, quantile
+from collectors.bpf.model import Bucket, ProbeSample, histogram, quantile, with_skipped
 from collectors.bpf.sampling import Ranking, Reservoir
 
 
@@ -68,3 +68,11 @@ def test_a_ranking_adds_up_all_events_in_bounded_memory():
     )
     assert sut.top(1, "name") == ({"name": "a", "count": 2},)
     assert (sut.other.count, sut.other.total) == (2, 18)
+
+
+def test_calls_that_were_left_out_are_lost_and_said():
+    seen = ProbeSample("x", 1.0, events=7, lost=2, notes=("as it was",))
+    told = with_skipped(seen, 53)
+    assert (told.events, told.lost, told.notes[0]) == (7, 55, "as it was")
+    assert told.notes[1].startswith("53 of the lost are calls that the kernel left out")
+    assert with_skipped(seen, 0) == seen
