@@ -251,7 +251,7 @@ _OWN: tuple[Family, ...] = (
         "sysdx_probe_lost_events_total",
         COUNTER,
         "Events that an eBPF probe could not keep, as buffers and tables were full, or was not "
-        "called for, as another eBPF program ran on that CPU.",
+        "called for, as another eBPF program ran on that CPU (counted since Linux 6.7).",
         ("probe",),
     ),
     _of_self(

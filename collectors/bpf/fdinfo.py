@@ -34,7 +34,7 @@ def skipped(program_fd: int) -> int:
 
     Returns:
         Calls left out since it was loaded. 0 also where that is not counted: of tracepoints and
-        kprobes it is since Linux 6.7, dd8657894c11.
+        kprobes it is since Linux 6.7 (6.1 told of none where 6.12 did).
 
     Source:
         /proc/self/fdinfo/FD, recursion_misses.

