@@ -242,7 +242,10 @@ def _probes() -> table.Panel:
 
 def _lost() -> timeseries.Panel:
     """Show what probes lost."""
-    text = "Which share of the events a probe could not keep, because a buffer or a table was full."
+    text = (
+        "Which share of the events a probe did not count, because a buffer or a table was full, or "
+        "another probe was at work on that CPU."
+    )
     lost, seen = (
         f"sum by (probe) (increase({of(HOST, f'sysdx_probe_{name}_total')}{WINDOW}))"
         for name in ("lost_events", "events")

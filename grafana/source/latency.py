@@ -255,8 +255,9 @@ def _probes(begun: dashboard.Dashboard) -> None:
         "no duration and are shown only here.", _EVENTS, "cps",
     )))  # fmt: skip
     begun.with_panel(_per_probe(
-        2, "Lost events", "Events per second that a probe could not keep, because a buffer or a "
-        "table was full. They are missing in all panels below.", _LOST, "cps",
+        2, "Lost events", "Events per second that a probe did not count, because a buffer or a "
+        "table was full, or another probe was at work on that CPU. They are missing in all panels "
+        "below.", _LOST, "cps",
     ).axis_soft_max(1))  # fmt: skip
     text = (
         "Which share of the time each probe looked: 30 s in every quarter of an hour are 3 %. "
