@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -50,12 +51,22 @@ def group():
 KINDS = {"virtual": "total-vm", "anonymous": "anon-rss", "file": "file-rss", "shared": "shmem-rss"}
 
 
-def in_the_log(pid):
-    """What the kernel wrote about a victim in its log [bytes]."""
+def messages():
+    """The kernel's log, from its beginning."""
     log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    while f"Killed process {pid} " not in (line := os.read(log, 8192).decode()):
-        pass
-    os.close(log)
+    try:
+        while True:
+            with contextlib.suppress(BrokenPipeError):  # it was overwritten in the meantime
+                yield os.read(log, 8192).decode()
+    except BlockingIOError:
+        return
+    finally:
+        os.close(log)
+
+
+def in_the_log(pid):
+    """What the kernel wrote of the newest victim that had this id [bytes]."""
+    line = [m for m in messages() if f"Killed process {pid} " in m][-1]
     return {name: int(re.search(rf"{word}:(\d+)kB", line)[1]) << 10 for name, word in KINDS.items()}
 
 
