@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bpf.untold import nearly
+
 NAPS, MICROSECONDS = 53, 20_000
-CROWDED = (
-    "on a crowded machine the kernel was seen to report 53 starts of a task after 54 stops; such "
-    "a sleep is counted as lost, but these are more than a few"
-)
 
 
 def status(pid):
@@ -58,9 +56,7 @@ def of(seen, function):
 def test_a_sleeper_owns_its_sleep_by_function(slept):
     seen = slept(only=False)
     wall, _ = seen.told
-    lost = seen["offcputime"].lost
-    assert lost <= 0.1 * NAPS, CROWDED
-    assert (NAPS - lost) * MICROSECONDS <= of(seen, "sleeps_here") <= wall * 1e6
+    assert nearly(NAPS) * MICROSECONDS <= of(seen, "sleeps_here") <= wall * 1e6
     (stack,) = [s for s in seen["offcputime"].stacks if "sleeps_here" in s.frames]
     assert stack.frames[0] == "native"
     assert stack.frames.index("main") < stack.frames.index("sleeps_here")
@@ -71,9 +67,9 @@ def test_a_sleeper_owns_its_sleep_by_function(slept):
 def test_each_sleep_counts_once(slept):
     seen = slept(only=True)
     (spread,) = seen["offcputime"].histograms
-    # The last one, for standard input, goes on.
+    # The last one, for standard input, goes on. One whose end was not told is lost.
     assert spread.count + seen["offcputime"].lost == seen.sleeps - 1
-    assert 0.9 * NAPS <= spread.count <= NAPS, CROWDED
+    assert nearly(NAPS) <= spread.count <= NAPS
     assert spread.sum >= spread.count * MICROSECONDS * 0.9e-6
 
 

@@ -59,7 +59,7 @@ def test_a_filter_leaves_only_that_process(competed):
 
 def test_records_say_who_waited_and_who_ran(competed):
     seen = competed(only=False)["runqslower"]
-    assert seen.records_of == seen.events - seen.lost
+    assert seen.events - seen.lost <= seen.records_of <= seen.events
     assert all(r["waited_seconds"] >= SLOW for r in seen.records)
     ours = [r for r in seen.records if r["comm"] == "native"]
     assert len(ours) > 10

@@ -50,7 +50,7 @@ def test_each_connection_goes_through_its_states_in_order(net, every_record, obs
     net.start("b", SERVER)
     client = net.start("a", CLIENT, to=V4["b"], times=CONNECTIONS, kept=KEPT)
     seen = observe("tcpstates", load=client.run)["tcpstates"]
-    assert seen.records_of == len(seen.records) == seen.events - seen.lost
+    assert seen.events - seen.lost <= seen.records_of == len(seen.records) <= seen.events
     here = told_of(seen.records, remote=V4["b"], remote_port=7000)
     there = told_of(seen.records, remote=V4["a"], local_port=7000)
     # A socket that begins to connect has no port yet.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bpf.untold import nearly
+
 TIMES, MICROSECONDS = 53, 20_000
 
 
@@ -30,9 +32,8 @@ def test_a_writer_wakes_its_reader(woken):
 
 def test_a_timer_is_an_interrupt_and_no_process(woken):
     timers = [s for s in woken["wakeuptime"].stacks if s.frames[-1] == "wakes native"]
-    # One sleep may be lost on a crowded machine, where a switch was seen to go untold.
     told = sum(s.value for s in timers if s.frames[0] == "[interrupt]")
-    assert told >= (TIMES - 1) * MICROSECONDS
+    assert told >= nearly(TIMES) * MICROSECONDS
     for stack in timers:
         assert (stack.frames[0] == "[interrupt]") == ("hrtimer_interrupt_[k]" in stack.frames)
 
@@ -55,4 +56,4 @@ def test_a_filter_chooses_whose_sleep_counts(observe, native):
     seen = observe("wakeuptime", load=load, pid=program.pid)["wakeuptime"]
     assert {s.frames[-1] for s in seen.stacks} == {"wakes native"}
     # One for each nap, and none for the reader.
-    assert TIMES <= seen.events <= TIMES + 1
+    assert nearly(TIMES) <= seen.events <= TIMES + 1

@@ -3,11 +3,12 @@ Off-CPU time: where tasks were when they went to sleep, and how long until they 
 
 Event: sched:sched_switch, where the current task is still the one that goes to sleep. Cost: about
 2 us per switch to sleep. Missed: tasks asleep when the window opens, until they next go to sleep;
-what a preempted task waits is in runqlat; sleeps whose end the kernel tells to no program (on a
-crowded host one switch in a thousand was seen missing, for raw tracepoints as well); the kernel's
-own idle threads are left out. Values: `asleep_seconds`, the sum, and `unfinished`, how many
-sleeps go on beyond the window: they count up to its end in the stacks, and not in the histogram;
-`stacks_lost`, sleeps whose stack is not known. Stacks: microseconds. Tops: processes.
+what a preempted task waits is in runqlat; sleeps whose end the kernel does not tell, which are
+lost (on some virtual machines no tracepoint comes while process 1 runs, not the switch from it to
+another task either); the kernel's own idle threads are left out. Values: `asleep_seconds`, the
+sum, and `unfinished`, how many sleeps go on beyond the window: they count up to its end in the
+stacks, and not in the histogram; `stacks_lost`, sleeps whose stack is not known. Stacks:
+microseconds. Tops: processes.
 Kernels: all with this tracepoint, 4.15 and later.
 """
 
@@ -45,7 +46,7 @@ _SWITCH = r"""
         *opened = now;
     u32 tid = args->prev_pid;
     if (tid && args->prev_state && !(args->prev_state & AWAKE) && !alien_()) {
-        /* An earlier sleep whose end was not seen: seldom, on crowded CPUs. */
+        /* An earlier sleep whose end was not told. */
         if (offcputime_asleep.lookup(&tid))
             offcputime_seen_count(OFFCPUTIME_SEEN_LOST, 1);
         struct offcputime_sleep sleep = {.since = now};
