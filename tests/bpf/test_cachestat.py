@@ -118,7 +118,6 @@ def test_a_large_buffer_for_a_small_file_is_one_page_and_not_the_buffers(observe
 
 
 MAPPED = """
-import random
 handle = os.open(path, os.O_RDONLY)
 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 area = mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE)

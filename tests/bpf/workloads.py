@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 PROLOGUE = """
-import ctypes, json, mmap, os, sys, time
+import ctypes, json, mmap, os, random, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl(15, NAME.encode(), 0, 0, 0)  # PR_SET_NAME
 libc.mlockall(1)  # MCL_CURRENT: its own code is there, and no page of it is read later
