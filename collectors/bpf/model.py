@@ -153,8 +153,9 @@ class ProbeSample:
         window_seconds: How long it watched [s].
         events: Events it saw.
         lost: Events it could not keep (full buffers and tables), and calls of its programs that
-            the kernel left out because an eBPF program ran on that CPU (counted since Linux 6.7):
-            an event that begins and ends may miss both, so this is the most that is missing.
+            the kernel left out because an eBPF program ran on that CPU: an event that begins and
+            ends may miss both, so this is the most that is missing. A kernel before 6.7 does not
+            count such calls, and a note says so.
         histograms: Spreads of what it measured.
         values: Further numbers by name; the probe's docstring says what they are.
         tops: By what, to the largest groups over all events: dicts with counts and sums.
@@ -182,22 +183,29 @@ class ProbeSample:
     map_bytes: int | None = None
 
 
-def with_skipped(sample: ProbeSample, calls: int) -> ProbeSample:
+def with_skipped(sample: ProbeSample, calls: int | None) -> ProbeSample:
     """
     Count as lost what a probe was not called for, and say so.
 
     Args:
         sample: What it saw.
-        calls: How many calls of its programs the kernel left out.
+        calls: How many calls of its programs the kernel left out; None when it does not count.
 
     Returns:
         The same, with them among the lost and a note; unchanged when there were none.
 
     """
-    if not calls:
+    if calls == 0:
         return sample
-    note = (
-        f"{calls} of the lost are calls that the kernel left out, as an eBPF program ran on that "
-        "CPU already; with fewer probes at a time they are fewer"
-    )
-    return replace(sample, lost=sample.lost + calls, notes=(*sample.notes, note))
+    note = _UNCOUNTED if calls is None else f"{calls} of the lost are {_SKIPPED}"
+    return replace(sample, lost=sample.lost + (calls or 0), notes=(*sample.notes, note))
+
+
+_SKIPPED = (
+    "calls that the kernel left out, as an eBPF program ran on that CPU already; with fewer probes "
+    "at a time they are fewer"
+)
+_UNCOUNTED = (
+    "this kernel does not count the calls that it leaves out while another eBPF program runs on "
+    "that CPU; Linux 6.7 and later do"
+)

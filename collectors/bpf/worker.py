@@ -18,7 +18,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -281,10 +281,12 @@ class Worker:
         skipped = _skipped(bpf, running)
         sizes = {name: fdinfo.memory(fd) for name, fd in maps.items()}
         for name in running:
-            self._tell(name, seconds, sizes, skipped[name] - before[name])
+            self._tell(name, seconds, sizes, _more(before[name], skipped[name]))
         pipe.say("done", **_usage(), map_bytes=sum(sizes.values()))
 
-    def _tell(self, name: str, seconds: float, sizes: Mapping[str, int], skipped: int) -> None:
+    def _tell(
+        self, name: str, seconds: float, sizes: Mapping[str, int], skipped: int | None
+    ) -> None:
         """Conclude one probe; a mistake in its decoder costs only that probe."""
         recorder = self.recorders[name]
         try:
@@ -314,12 +316,26 @@ class Worker:
         return {n.decode(): process.out_of_reach(find(bpf.module, n)) for n in names}
 
 
-def _skipped(bpf: Any, running: Mapping[str, Planned]) -> dict[str, int]:
+def _skipped(bpf: Any, running: Mapping[str, Planned]) -> dict[str, int | None]:
     """Read how many calls of each probe's programs the kernel has left out."""
-    return {
-        name: sum(fdinfo.skipped(bpf.funcs[p.name.encode()].fd) for p in planned.programs)
-        for name, planned in running.items()
-    }
+    return {name: _skipped_of(bpf, planned.programs) for name, planned in running.items()}
+
+
+def _skipped_of(bpf: Any, programs: Iterable[Program]) -> int | None:
+    """Add up what was left out of one probe; perf's samples are left to chance anyway."""
+    kinds = {p.name: p.part.on.partition(":")[0] for p in programs}
+    counts = [
+        fdinfo.skipped(bpf.funcs[name.encode()].fd, raw=kind == "raw")
+        for name, kind in kinds.items()
+        if kind != "perf"
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _more(before: int | None, after: int | None) -> int | None:
+    """Tell by how much a count grew."""
+    return None if before is None or after is None else after - before
 
 
 def _import_bcc() -> Any:

@@ -76,3 +76,6 @@ def test_calls_that_were_left_out_are_lost_and_said():
     assert (told.events, told.lost, told.notes[0]) == (7, 55, "as it was")
     assert told.notes[1].startswith("53 of the lost are calls that the kernel left out")
     assert with_skipped(seen, 0) == seen
+    unknown = with_skipped(seen, None)
+    assert (unknown.lost, unknown.notes[0]) == (2, "as it was")
+    assert unknown.notes[1].startswith("this kernel does not count the calls")
