@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 READS = 499
+RELEASE = tuple(map(int, os.uname().release.split(".")[:2]))
 
 
 def interrupts():
@@ -80,9 +81,13 @@ def test_what_the_kernel_leaves_out_beside_another_probe_is_lost(observe, reads,
     seen, (before, after) = result["hardirqs"], result.told
     came = sum(after.values()) - sum(before.values())
     assert came > READS // 10, "there was no load"
+    (note,) = seen.notes
+    if RELEASE < (6, 7):
+        assert note.startswith("this kernel does not count")
+        return
     assert 0 < seen.lost <= 2 * came
     assert seen.events + seen.lost >= came
-    assert f"{seen.lost} of the lost" in " ".join(seen.notes)
+    assert note.startswith(f"{seen.lost} of the lost")
 
 
 def test_times_are_possible_and_agree_with_each_other(observe, reads):
